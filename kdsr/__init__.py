@@ -1,0 +1,1 @@
+"""kdsr: knowledge distillation for image super-resolution, in JAX/Flax."""

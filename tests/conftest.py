@@ -1,0 +1,16 @@
+"""Shared fixtures: where the real images and golden files are."""
+
+import os
+import pathlib
+
+import pytest
+
+
+@pytest.fixture(scope='session')
+def data_dir():
+    """Folder with benchmarks/, train_images/ and weights/: $KDSR_DATA, else ../shared/data beside the checkout."""
+    here = pathlib.Path(__file__).resolve().parents[1]
+    for path in (os.environ.get('KDSR_DATA'), here.parent / 'shared' / 'data'):
+        if path and pathlib.Path(path).is_dir():
+            return pathlib.Path(path)
+    pytest.skip('no benchmark data: set KDSR_DATA to a folder with benchmarks/, train_images/, weights/')
