@@ -1,0 +1,155 @@
+"""What the config files share: their argument, common blocks, sweeps and checks."""
+
+import difflib
+import itertools
+import json
+import os
+import pathlib
+
+import ml_collections
+
+
+def parse_arg(arg, options):
+    """The argument of `--config=file.py:paper,x4` as a dict.
+
+    Args:
+      arg: comma-separated words, or None. A word is the name of a flag, one choice of a group, or `key=value` for a key whose default
+        is a number or text.
+      options: name -> default. False: a flag. A tuple: a group of words, the first is the default. Else a key with a value.
+
+    Raises ValueError with a suggestion for a word that is none of these.
+    """
+    chosen = {k: v[0] if isinstance(v, tuple) else v for k, v in options.items()}
+    words = {w: (k, w) for k, v in options.items() if isinstance(v, tuple) for w in v}
+    words |= {k: (k, True) for k, v in options.items() if v is False}
+    for word in filter(None, (arg or '').split(',')):
+        key, equals, value = word.partition('=')
+        if equals and key in options and options[key] is not False and not isinstance(options[key], tuple):
+            chosen[key] = type(options[key])(value)
+        elif word in words:
+            name, picked = words[word]
+            chosen[name] = picked
+        else:
+            known = [*words, *(k + '=...' for k, v in options.items() if v is not False and not isinstance(v, tuple))]
+            near = difflib.get_close_matches(word, known, 1, 0.5)
+            hint = f", did you mean '{near[0]}'?" if near else ''
+            raise ValueError(f"config argument '{word}' is unknown{hint} (known: {', '.join(known)})")
+    return chosen
+
+
+def model(name, **args):
+    """Block for a network: `models.build(name, **args)`; the scale is filled in from `config.scale`."""
+    return ml_collections.ConfigDict({'name': name, 'args': args})
+
+
+def base(**values):
+    """The fields that every run has, with their defaults; `values` change or add."""
+    config = ml_collections.ConfigDict(
+        {
+            'name': 'run',  # names the default workdir: runs/<name>
+            'seed': 0,
+            'scale': 4,
+            'patch': 48,  # side of the LR patch, pixels
+            'batch_size': 16,  # over all devices
+            'steps': 1000,  # batches
+            'dtype': 'float32',  # compute dtype of the networks; parameters, losses and statistics stay float32
+            'ema_decay': 0.0,  # 0: no averaged weights
+            'log_every': 50,
+            'eval_every': 500,
+            'save_every': 500,
+            'export': 'best',  # which weights are exported: 'best' by validation PSNR, or 'latest'
+            'export_dtype': 'float32',
+            'benchmarks': '',  # comma-separated benchmark folders, evaluated once at the end
+            'data': embedded(),
+            'optimizer': adam(1e-4),
+        }
+    )
+    config.update(values)
+    return config
+
+
+def embedded(**values):
+    """Data block: the photographs that come with scikit-image."""
+    return data('embedded', **values)
+
+
+def folder(path, **values):
+    """Data block: folders of images, 'a,b@2' (b halved before use); see kdsr.data.sources.folder."""
+    return data('folder', path=path, **values)
+
+
+def train_images(**values):
+    """Data block: T91, BSDS500 (train and test parts) and 34 large photographs at half size, below $KDSR_DATA/train_images."""
+    root = os.path.join(os.environ.get('KDSR_DATA', '../shared/data'), 'train_images')
+    parts = ('BSDS500_test200', 'BSDS500_train200', 'T91', 'photos_hires@2')
+    return folder(','.join(f'{root}/{p}' for p in parts), **values)
+
+
+def data(source, **values):
+    """Data block; source, path, images, downscale, name, split, cache_dir as in kdsr.data.sources.open_source."""
+    block = {'source': source, 'path': '', 'images': '', 'downscale': 1, 'name': '', 'split': 'train', 'cache_dir': ''}
+    block |= {'validation_images': 8, 'threads': 2, 'augment': True}
+    return ml_collections.ConfigDict({**block, **values})
+
+
+def adam(learning_rate, **values):
+    """Optimiser block; the fields are those of kdsr.optim.make."""
+    block = {'name': 'adam', 'learning_rate': learning_rate, 'b1': 0.9, 'b2': 0.999, 'eps': 1e-8}
+    block |= {'schedule': 'constant', 'warmup': 0, 'final_rate': 0.0, 'decay': 0.5, 'milestones': (), 'clip': 0.0}
+    return ml_collections.ConfigDict({**block, 'accumulate': 1, 'weight_decay': 0.0, 'momentum': 0.0, **values})
+
+
+def grid(**axes):
+    """Override strings of a sweep: `grid(seed=[0, 1], scale=[2])` gives [['--config.seed=0', '--config.scale=2'], ...]."""
+    names = list(axes)
+    return [
+        [f'--config.{k.replace("__", ".")}={v}' for k, v in zip(names, values, strict=True)]
+        for values in itertools.product(*axes.values())
+    ]
+
+
+def check(config):
+    """Raises ValueError naming the first field whose value cannot be meant."""
+    positive = ('scale', 'patch', 'batch_size', 'steps', 'log_every', 'eval_every', 'save_every')
+    for name in positive:
+        if config[name] < 1:
+            raise ValueError(f'config.{name}={config[name]} must be at least 1')
+    if config.dtype not in ('float32', 'bfloat16'):
+        raise ValueError(f"config.dtype='{config.dtype}' must be 'float32' or 'bfloat16'")
+    if config.export not in ('best', 'latest'):
+        raise ValueError(f"config.export='{config.export}' must be 'best' or 'latest'")
+    if config.export_dtype not in ('float32', 'float16'):
+        raise ValueError(f"config.export_dtype='{config.export_dtype}' must be 'float32' or 'float16'")
+    if not 0 <= config.ema_decay < 1:
+        raise ValueError(f'config.ema_decay={config.ema_decay} must be in [0, 1)')
+
+
+def to_json(config):
+    """The config as text, the same for equal configs."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True) + '\n'
+
+
+# What may differ between a run and its continuation: nothing that changes weights or metrics.
+CHANGEABLE = ('name', 'benchmarks', 'save_every')
+
+
+def require_same(config, folder):
+    """Raises ValueError naming the first field in which `config` differs from the one `folder` was started with."""
+    path = pathlib.Path(folder) / 'config.json'
+    if not path.exists():
+        return
+    before, now = (flat(json.loads(text)) for text in (path.read_text(), to_json(config)))
+    for key in {**before, **now}:
+        if before.get(key) != now.get(key) and key not in CHANGEABLE:
+            raise ValueError(
+                f'{folder} was started with another config: {key} was {before.get(key)!r} and is now {now.get(key)!r}. '
+                f'Choose another --workdir, or go on with the old value'
+            )
+
+
+def flat(tree, prefix=''):
+    """{'data': {'path': 'x'}} -> {'data.path': 'x'}."""
+    found = {}
+    for key, value in tree.items():
+        found |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
+    return found

@@ -1,0 +1,110 @@
+"""What a run measures and leaves behind: validation, sample pictures, exports, the final table."""
+
+import json
+import os
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from kdsr import cost, evaluate, metrics, models, parallel, writers
+from kdsr.data import benchmarks, pipeline, sources
+from kdsr.models import exports
+
+COLUMNS = {'set': '', 'network': '', **{k: evaluate.FORMATS[k] for k in ('psnr_y', 'ssim_y', 'psnr_rgb')}, 'gain_db': '+.3f'}
+COST_COLUMNS = {'network': '', 'parameters': ',', 'gmacs': '.2f', 'ms': '.1f'}
+
+
+class Outcome:
+    """The training and validation images of a config and all that is made of its networks."""
+
+    def __init__(self, config, workdir):
+        self.config, self.workdir = config, pathlib.Path(workdir)
+        source = sources.open_source(config.data, config.scale)
+        self.training, held_out = sources.split(source)
+        self.examples = pipeline.validation_examples(held_out, config.scale, config.data.validation_images)
+        self.student = exports.upscaler(models.build_block(config.student, config), None)
+        self.others = {'bicubic': evaluate.bicubic(config.scale)}
+        if config.get('teacher'):
+            self.others['teacher'] = models.load(config.teacher, dtype=config.dtype)
+
+    def network(self, state):
+        """The student as `fn(lr) -> sr`: averaged weights where there are any."""
+        net = state.nets['student']
+        return self.student.with_variables({'params': state.ema.get('student', net.params), **net.vars})
+
+    def evaluate(self, state, step, writer):
+        """Validation on whole images; writes scalars and a picture, returns the PSNR that chooses the best checkpoint."""
+        network = self.network(state)
+        found = evaluate.score(network, self.examples, self.config.scale)
+        means = {f'val/{k}': v for k, v in found.items() if k != 'images'}
+        writer.scalars(step, means)
+        writers.say(f'step {step}/{self.config.steps}  validation  ' + '  '.join(f'{k[4:]} {v:.4g}' for k, v in means.items()))
+        if parallel.is_main():
+            self.picture(network, step, writer)
+        return found['psnr_y']
+
+    def picture(self, network, step, writer, side=64):
+        """samples/step_N.png: the middle of two validation images as LR bicubic | student | teacher | HR."""
+        folder, s, rows = self.workdir / 'samples', self.config.scale, []
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, lr, hr in self.examples[:2]:
+            top, left = max(lr.shape[0] - side, 0) // 2, max(lr.shape[1] - side, 0) // 2
+            lr = np.float32(lr[None, top : top + side, left : left + side]) / 255
+            hr = np.float32(hr[s * top : s * (top + side), s * left : s * (left + side)]) / 255
+            panels = {'bicubic': self.others['bicubic'](lr), 'student': network(lr)}
+            if 'teacher' in self.others:
+                panels['teacher'] = self.others['teacher'](lr)
+            images = {k: np.asarray(v[0]) for k, v in panels.items()}
+            row = [(f'{name} {k} {metrics.psnr_y(v, hr, s):.2f} dB', v) for k, v in images.items()]
+            rows.append([*row, ('HR', hr)])
+            writer.image(step, f'samples/{name}', np.concatenate([v for _, v in rows[-1]], 1))
+        writers.comparison(rows, folder / f'step_{step:07d}.png')
+
+    def finish(self, state, facts):
+        """Scores all networks on the validation images and the benchmarks, exports the student, writes results.json."""
+        config, student = self.config, self.network(state)
+        sets = {'validation': self.examples}
+        for folder in filter(None, config.benchmarks.split(',')):
+            sets[pathlib.Path(folder).name] = benchmarks.read(folder, config.scale)
+        fns = {'bicubic': self.others['bicubic'], 'student': student, **{k: v for k, v in self.others.items() if k != 'bicubic'}}
+        found = evaluate.results(fns, sets, config.scale)
+        costs = {k: cost.summary(v) for k, v in fns.items() if k != 'bicubic'}
+        rows = [
+            {'set': s, 'network': k, **found[k][s], 'gain_db': found[k][s]['psnr_y'] - found['bicubic'][s]['psnr_y']}
+            for s in found['student']
+            for k in fns
+        ]
+        results = {**found, 'cost': costs, **facts}
+        if parallel.is_main():
+            self.export(state, found['student'], facts)
+            temporary = self.workdir / 'results.json.tmp'
+            temporary.write_text(json.dumps(results, indent=1) + '\n')
+            os.replace(temporary, self.workdir / 'results.json')
+            print('\n' + writers.table(rows, COLUMNS))
+            print('\n' + writers.table([{'network': k, **v} for k, v in costs.items()], COST_COLUMNS))
+            print(
+                f'(gain over bicubic; GMACs and ms on a {costs["student"]["lr_shape"][2]}x{costs["student"]["lr_shape"][1]} '
+                f'LR image, {jax.devices()[0].device_kind})\nstudent: {exports.find(self.workdir)}, results: '
+                f'{self.workdir / "results.json"}, pictures: {self.workdir / "samples"}'
+            )
+        return results
+
+    def export(self, state, scores, facts):
+        """export/<net>/ of the trained student, and of its average where there is one."""
+        net, config = state.nets['student'], self.config
+        weights = {'student': net.params, **{f'{k}_ema': v for k, v in state.ema.items()}}
+        for name, params in weights.items():
+            exports.save(
+                self.workdir / 'export' / name,
+                name=config.student.name,
+                args={'scale': config.scale, **config.student.args},
+                variables={'params': params, **net.vars},
+                dtype=config.export_dtype,
+                scores={k: {m: x for m, x in v.items() if m != 'images'} for k, v in scores.items()},
+                steps=facts['steps'],
+                seed=config.seed,
+                data=config.data.to_dict(),
+                command=' '.join(sys.argv[1:]),
+            )

@@ -1,0 +1,128 @@
+"""The loop: data, method, restore, step, log, evaluate, save, for every method."""
+
+import pathlib
+import signal
+import time
+
+import jax
+import numpy as np
+
+from kdsr import checkpoints, methods, parallel, writers
+from kdsr import config as configs
+from kdsr.data import pipeline
+from kdsr.outcome import Outcome
+from kdsr.types import Batch
+
+
+def train(config, workdir):
+    """Trains (or goes on training) one stage in `workdir` and returns its results.
+
+    Files: config.json, metrics.jsonl, tensorboard/, resume/, samples/*.png, export/<net>/, results.json.
+    """
+    workdir = pathlib.Path(workdir)
+    configs.require_same(config, workdir)
+    parallel.check_batch_size(config.batch_size)
+    method = methods.make(config)
+    outcome = Outcome(config, workdir)
+    saved = checkpoints.Checkpoints(workdir / 'resume')
+
+    shapes = (1, config.patch, config.patch, 3), (1, config.patch * config.scale, config.patch * config.scale, 3)
+    example = Batch(*(np.zeros(s, np.float32) for s in shapes))
+    frozen = parallel.place(method.frozen())
+    state = parallel.place(method.init(jax.random.key(config.seed), example))
+    found = saved.restore(state)
+    start, state, log = found or (0, state, {})
+    if found:
+        writers.say(f'resumed at step {start} from {workdir}')
+    if parallel.is_main():
+        (workdir / 'config.json').write_text(configs.to_json(config))
+    writer = writers.Writer(workdir, start, active=parallel.is_main())
+    progress = writers.Progress(start, config.steps, config.batch_size, log)
+    batches = pipeline.train_batches(
+        outcome.training, scale=config.scale, patch=config.patch, batch=config.batch_size, seed=config.seed, start=start,
+        process_index=jax.process_index(), process_count=jax.process_count(),
+        augment=config.data.augment, threads=config.data.threads,
+    )  # fmt: skip
+    step_fn = parallel.pmapped(method.step)
+    stop = Stop()
+    pending = None
+    for step in range(start + 1, config.steps + 1):
+        began = time.perf_counter()
+        batch = parallel.shard(next(batches))
+        progress.wait(time.perf_counter() - began)
+        state, metrics = step_fn(state, frozen, batch)
+        if step == start + 1:
+            jax.block_until_ready(metrics)
+            progress.pause(time.perf_counter() - began)
+            writers.say(f'first step after {time.perf_counter() - began:.1f} s (compilation)')
+        # Read one step late: the device is never idle, and a bad step is still caught before anything is saved.
+        take(pending, progress)
+        pending = (step, metrics)
+        stopping = parallel.stop_requested(step, bool(stop.signals))
+        ends = step == config.steps or stopping
+        evaluates, saves = step % config.eval_every == 0 or step == config.steps, step % config.save_every == 0 or ends
+        if step % config.log_every and not evaluates and not saves:
+            continue
+        take(pending, progress)
+        pending = None
+        if step % config.log_every == 0 or step == config.steps:
+            means, timing, text = progress.line(step)
+            writer.scalars(step, means, timing)
+            writers.say(text)
+        began, score = time.perf_counter(), None
+        if evaluates:
+            score = outcome.evaluate(state, step, writer)
+        if evaluates or saves:
+            saved.save(step, state, progress.state(), score)
+        progress.pause(time.perf_counter() - began)
+        if stopping:
+            break
+    batches.close()
+    stop.restore()
+    writer.close()
+    if stopping and step < config.steps:
+        saved.close()
+        writers.say(f'stopped at step {step} ; the same command goes on from here')
+        raise SystemExit(128 + (stop.signals or [signal.SIGTERM])[0])
+    if config.export == 'best':
+        _, state, _ = saved.restore(state, best=True)
+    saved.close()
+    return outcome.finish(state, {'data_wait': progress.data_wait(), 'steps': config.steps})
+
+
+def take(pending, progress):
+    """Reads a finished step's metrics to the host; FloatingPointError naming step and parts if one is not finite."""
+    if pending is None:
+        return
+    step, metrics = pending
+    values = {k: float(v) for k, v in jax.device_get(metrics).items()}
+    bad = [f'{k} = {v}' for k, v in values.items() if not np.isfinite(v)]
+    if bad:
+        raise FloatingPointError(
+            f'step {step}: {", ".join(bad)}. Nothing of this step was saved; the last checkpoint is intact. '
+            f'Try a lower learning rate, config.optimizer.clip=1.0, or float32'
+        )
+    progress.add(values)
+
+
+class Stop:
+    """Remembers SIGTERM and SIGINT, so that the loop can save and leave. With many processes jax itself listens for SIGTERM."""
+
+    def __init__(self):
+        self.signals, self.before = [], {}
+        if jax.process_count() == 1:
+            for s in (signal.SIGTERM, signal.SIGINT):
+                try:
+                    self.before[s] = signal.signal(s, self.note)
+                except ValueError:  # not in the main thread (a notebook, a test): leave signals alone
+                    return
+
+    def note(self, number, _):
+        if self.signals:  # the second one means it
+            self.restore()
+            raise KeyboardInterrupt
+        self.signals.append(signal.Signals(number))
+
+    def restore(self):
+        for s, handler in self.before.items():
+            signal.signal(s, handler)

@@ -1,0 +1,157 @@
+"""What a person sees of a run: progress lines with an ETA, metrics.jsonl, TensorBoard, sample pictures, tables."""
+
+import json
+import math
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+import tensorboardX
+from PIL import Image, ImageDraw
+
+
+def duration(seconds):
+    """Seconds as '0:42', '12:05' or '3:20:07'."""
+    minutes, s = divmod(int(seconds + 0.5), 60)
+    hours, m = divmod(minutes, 60)
+    return f'{hours}:{m:02}:{s:02}' if hours else f'{m}:{s:02}'
+
+
+def say(text):
+    """One line for the console, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(rows, columns):
+    """Markdown table of dicts; missing values stay blank, floats get the column's format (`{column: format}`)."""
+    text = [[format(r[c], f) if r.get(c) is not None else '' for c, f in columns.items()] for r in rows]
+    widths = [max(len(c), *(len(t[i]) for t in text)) if text else len(c) for i, c in enumerate(columns)]
+    line = lambda cells: '| ' + ' | '.join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + ' |'
+    return '\n'.join([line(columns), '|' + '|'.join('-' * (w + 2) for w in widths) + '|', *map(line, text)])
+
+
+def repair(path, step):
+    """Cuts metrics.jsonl back to `step`: the torn last line of a kill, and lines of steps that will be run again."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        return
+    whole = path.read_text().split('\n')[:-1]
+    kept = [line for line in whole if json.loads(line)['step'] <= step]
+    temporary = path.with_suffix('.tmp')
+    temporary.write_text(''.join(line + '\n' for line in kept))
+    os.replace(temporary, path)
+
+
+def comparison(rows, path, *, height=256):
+    """Writes rows of labelled pictures: `rows` is [[(label, image `[H, W, 3]` in [0, 1]), ...], ...].
+
+    Pictures smaller than `height` are enlarged by a whole factor, so that pixels stay visible. Replaces `path` at once.
+    """
+    bands = []
+    for row in rows:
+        pictures = [_labelled(label, image, height) for label, image in row]
+        band = Image.new('RGB', (sum(p.width + 4 for p in pictures) - 4, max(p.height for p in pictures)), 'white')
+        for i, picture in enumerate(pictures):
+            band.paste(picture, (sum(p.width + 4 for p in pictures[:i]), 0))
+        bands.append(band)
+    sheet = Image.new('RGB', (max(b.width for b in bands), sum(b.height for b in bands)), 'white')
+    for i, band in enumerate(bands):
+        sheet.paste(band, (0, sum(b.height for b in bands[:i])))
+    temporary = pathlib.Path(path).with_suffix('.tmp.png')
+    sheet.save(temporary)
+    os.replace(temporary, path)
+
+
+def _labelled(label, image, height):
+    pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+    factor = max(1, math.ceil(height / pixels.shape[0]))
+    picture = Image.fromarray(pixels.repeat(factor, 0).repeat(factor, 1))
+    framed = Image.new('RGB', (picture.width, picture.height + 16), 'white')
+    framed.paste(picture, (0, 16))
+    ImageDraw.Draw(framed).text((3, 2), label, fill='black')
+    return framed
+
+
+class Writer:
+    """metrics.jsonl and TensorBoard events of one run, continued after `step`. With `active=False` it writes nothing."""
+
+    def __init__(self, folder, step, *, active=True):
+        self.file = self.board = None
+        if not active:
+            return
+        path = pathlib.Path(folder) / 'metrics.jsonl'
+        repair(path, step)
+        self.file = path.open('a', buffering=1)
+        # purge_step hides events that a killed run wrote after its last checkpoint
+        self.board = tensorboardX.SummaryWriter(str(pathlib.Path(folder) / 'tensorboard'), purge_step=step + 1 if step else None)
+
+    def scalars(self, step, values, timing=None):
+        """`values` go to both files; `timing` to TensorBoard only, so that metrics.jsonl is reproducible byte for byte."""
+        if not self.file:
+            return
+        self.file.write(json.dumps({'step': step, **values}) + '\n')
+        for name, value in {**values, **(timing or {})}.items():
+            self.board.add_scalar(name, value, step)
+
+    def image(self, step, name, image):
+        """`image` `[H, W, 3]` in [0, 1] to TensorBoard."""
+        if self.board:
+            self.board.add_image(name, np.clip(image, 0, 1), step, dataformats='HWC')
+
+    def close(self):
+        """Flushes and closes both files."""
+        if self.file:
+            self.file.close()
+            self.board.close()
+
+
+class Progress:
+    """Means of metrics between log lines, speed, ETA and the share of time spent waiting for data."""
+
+    def __init__(self, start, total, batch_size, log):
+        self.start, self.total, self.batch_size = start, total, batch_size
+        self.sums, self.count = dict(log.get('sums', {})), log.get('count', 0)
+        self.began = self.mark = time.perf_counter()
+        self.marked, self.waited, self.all_waited, self.paused = start, 0.0, 0.0, 0.0
+
+    def state(self):
+        """JSON-able: what a checkpoint keeps so that the next log line is the same after a resume."""
+        return {'sums': self.sums, 'count': self.count}
+
+    def add(self, metrics):
+        """Adds one step's host metrics."""
+        for k, v in metrics.items():
+            self.sums[k] = self.sums.get(k, 0.0) + v
+        self.count += 1
+
+    def wait(self, seconds):
+        """Adds time that the loop stood waiting for the next batch."""
+        self.waited += seconds
+        self.all_waited += seconds
+
+    def pause(self, seconds):
+        """Leaves `seconds` (evaluation, saving, compilation) out of the speed."""
+        self.paused += seconds
+        self.mark += seconds
+
+    def line(self, step):
+        """(means, timing, text) since the last call."""
+        now = time.perf_counter()
+        means = {k: v / self.count for k, v in self.sums.items()}
+        seconds, steps = max(now - self.mark, 1e-9), max(step - self.marked, 1)
+        rate = steps / seconds
+        timing = {'speed/images_per_s': rate * self.batch_size, 'speed/data_wait': self.waited / seconds}
+        eta = (self.total - step) * (now - self.began - self.paused) / max(step - self.start, 1)
+        parts = '  '.join(f'{k} {v:.4g}' for k, v in means.items() if not k.startswith(('grad_norm/', 'loss/')))
+        text = (
+            f'step {step}/{self.total}  {parts}  | {timing["speed/images_per_s"]:.1f} images/s, '
+            f'data wait {100 * timing["speed/data_wait"]:.1f} %, ETA {duration(eta)}'
+        )
+        self.sums, self.count, self.mark, self.marked, self.waited = {}, 0, now, step, 0.0
+        return means, timing, text
+
+    def data_wait(self):
+        """Share of the training time so far that was spent waiting for data."""
+        return self.all_waited / max(time.perf_counter() - self.began - self.paused, 1e-9)
