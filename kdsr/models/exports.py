@@ -1,0 +1,123 @@
+"""The export format: one network as `weights.safetensors` + `model.json`, readable without its training code or state."""
+
+import hashlib
+import json
+import os
+import pathlib
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from safetensors import numpy as safetensors
+
+from kdsr import compiled
+
+PRETRAINED = pathlib.Path(__file__).parents[1] / 'pretrained'
+
+
+class Upscaler(NamedTuple):
+    """A network with its weights: `fn(lr) -> sr`, what evaluation, upscaling and export call.
+
+    module: linen generator. variables: its flax variables. card: the contents of model.json, {} for a net in training.
+    apply: compiled `(variables, lr) -> sr`, shared by all Upscalers made by `with_variables`.
+    """
+
+    module: Any
+    variables: Any
+    card: dict
+    apply: Any
+
+    def __call__(self, lr):
+        """lr `[B, h, w, C]` in [0, 1] -> sr `[B, s*h, s*w, C]`, float32, not clipped. Compiles once per shape."""
+        return self.apply(self.variables, jnp.asarray(lr, jnp.float32))
+
+    def with_variables(self, variables):
+        """The same compiled function on other weights."""
+        return self._replace(variables=variables)
+
+    @property
+    def scale(self):
+        return self.module.scale
+
+
+def upscaler(module, variables, card=None):
+    """An Upscaler of `module`; taps are dropped, so the compiler removes them."""
+    return Upscaler(module, variables, card or {}, compiled.jit(lambda v, lr: module.apply(v, lr)[0]))
+
+
+def flatten(variables):
+    """Flax variables -> {'params/head/kernel': array}."""
+    return traverse_util.flatten_dict(variables, sep='/')
+
+
+def save(path, *, name, args, variables, dtype='float32', **card):
+    """Writes an export directory and returns its card.
+
+    Args:
+      path: directory; files in it are replaced, the card last, so that a kill between leaves a mismatch that `read` reports.
+      name, args: what `models.build(name, **args)` takes.
+      variables: flax variables, `{'params': ..., ...}`.
+      dtype: 'float32' or 'float16', the stored precision.
+      **card: anything JSON-able to keep beside (scores, data, command, ...).
+    """
+    path = pathlib.Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    arrays = {k: np.ascontiguousarray(np.asarray(v), dtype=dtype) for k, v in flatten(variables).items()}
+    blob = safetensors.save(arrays)
+    card = {
+        'model': name,
+        'args': dict(args),
+        'dtype': dtype,
+        'parameters': sum(int(v.size) for k, v in arrays.items() if k.startswith('params/')),
+        'sha256': hashlib.sha256(blob).hexdigest(),
+        **card,
+    }
+    for file, data in (('weights.safetensors', blob), ('model.json', (json.dumps(card, indent=2) + '\n').encode())):
+        temporary = path / (file + '.tmp')
+        temporary.write_bytes(data)
+        os.replace(temporary, path / file)
+    return card
+
+
+def find(path):
+    """The export directory that `path` means: itself, a run's student (averaged weights first), or a shipped name."""
+    path = pathlib.Path(path)
+    candidates = [path, path / 'export' / 'student_ema', path / 'export' / 'student', PRETRAINED / path]
+    for candidate in candidates:
+        if (candidate / 'model.json').is_file():
+            return candidate
+    shipped = ', '.join(sorted(p.parent.name for p in PRETRAINED.glob('*/model.json')))
+    raise FileNotFoundError(
+        f'no model at {path}: expected a folder with model.json and weights.safetensors, a finished run, '
+        f'or the name of a shipped model ({shipped})'
+    )
+
+
+def read(path):
+    """Reads an export, a run or a shipped model: (card, float32 variables).
+
+    Raises FileNotFoundError where there is none, ValueError where the weights do not belong to the card.
+    """
+    path = find(path)
+    card = json.loads((path / 'model.json').read_text())
+    file = path / 'weights.safetensors'
+    if not file.is_file():
+        raise FileNotFoundError(f'{path} has a model.json but no weights.safetensors: copy both files')
+    blob = file.read_bytes()
+    if hashlib.sha256(blob).hexdigest() != card['sha256']:
+        raise ValueError(f'{file} is not the file its model.json describes (sha256 differs): export or copy it again')
+    arrays = {k: v.astype(np.float32) for k, v in safetensors.load(blob).items()}
+    return card, traverse_util.unflatten_dict(arrays, sep='/')
+
+
+def check(variables, expected, what):
+    """Raises ValueError listing the keys and shapes in which `variables` and `expected` (arrays or shapes) differ."""
+    have, want = flatten(variables), flatten(expected)
+    lines = [f'missing {k} {tuple(want[k].shape)}' for k in want if k not in have]
+    lines += [f'unexpected {k} {tuple(have[k].shape)}' for k in have if k not in want]
+    both = [k for k in want if k in have and tuple(have[k].shape) != tuple(want[k].shape)]
+    lines += [f'{k} is {tuple(have[k].shape)}, the model has {tuple(want[k].shape)}' for k in both]
+    if lines:
+        more = f' ... and {len(lines) - 8} more' if len(lines) > 8 else ''
+        raise ValueError(f'the weights of {what} do not fit: ' + '; '.join(lines[:8]) + more)
