@@ -1,0 +1,1 @@
+"""Where training pairs and benchmark images come from: reading, resizing, degrading, batching."""

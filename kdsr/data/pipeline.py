@@ -1,0 +1,142 @@
+"""Batches for training: aligned random crops, LR made on the fly, flips; batch k depends on (seed, k) alone."""
+
+import functools
+
+import grain
+import numpy as np
+from absl import logging
+
+from kdsr.data.resize import downscale, margin
+from kdsr.types import Batch
+
+ENDLESS = 2**62  # examples
+
+
+def dihedral(image, state):
+    """A view in one of 8 symmetries: bit 0 mirrors left-right, bit 1 upside down, bit 2 then transposes."""
+    image = image[:, ::-1] if state & 1 else image
+    image = image[::-1] if state & 2 else image
+    return image.transpose(1, 0, 2) if state & 4 else image
+
+
+def lr_crop(hr, y, x, patch, scale):
+    """LR of one place without scaling the whole image: exactly `downscale(hr, scale)[y : y + patch, x : x + patch]`.
+
+    The HR crop carries the pixels that the filter reaches; at a true border there are none and the border rule
+    is the whole image's.
+
+    Args:
+      hr: uint8 `[H, W, 3]`, sides multiples of `scale`. y, x, patch: LR pixels.
+    """
+    m = margin(scale)
+    top, left = max(y * scale - m, 0), max(x * scale - m, 0)
+    lr = downscale(hr[top : (y + patch) * scale + m, left : (x + patch) * scale + m], scale)
+    y, x = y - top // scale, x - left // scale
+    return lr[y : y + patch, x : x + patch]
+
+
+def crop_pair(hr, lr, scale, patch, rng, augment=True):
+    """Random aligned (lr, hr) patches of one image.
+
+    The dihedral symmetry comes last: the 8-bit intermediate of the downscaling makes rows and columns differ, so that
+    a transpose before it would change LR pixels.
+
+    Args:
+      hr: uint8 `[H, W, 3]`. lr: uint8 `[H // scale, W // scale, 3]`, or None: made from `hr`.
+      patch: side of the LR patch. rng: numpy Generator.
+    """
+    h, w = hr.shape[0] // scale, hr.shape[1] // scale
+    y, x, state = rng.integers(h - patch + 1), rng.integers(w - patch + 1), rng.integers(8) * augment
+    if lr is None:
+        small = lr_crop(hr[: h * scale, : w * scale], y, x, patch, scale)
+    else:
+        small = lr[y : y + patch, x : x + patch]
+    large = hr[y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
+    return dihedral(small, state), dihedral(large, state)
+
+
+def train_batches(
+    source, *, scale, patch, batch, seed, start=0, process_index=0, process_count=1, augment=True, threads=2, prefetch=4
+):
+    """Endless iterator of `Batch`, float32 numpy in [0, 1]; `.close()` ends its threads.
+
+    Every pass over the images has a new order. Batch k depends on (source, seed, k) alone, so `start=k` goes on exactly
+    where an earlier iterator stood, whatever its threads. Process p of n holds the examples p, p + n, ... of the
+    global batch, in that order: together the processes see what one process would.
+
+    Args:
+      source: sources.Source.
+      patch: side of the LR patch, pixels; HR patches are `scale * patch`.
+      batch: examples per batch over all processes.
+      start: number of batches to skip, at no cost.
+      threads: how many make batches ahead; 0: the caller's own thread. prefetch: batches kept ready.
+
+    Raises ValueError if `batch` does not divide by `process_count` or no image is large enough.
+    """
+    if batch % process_count:
+        raise ValueError(f'batch {batch} must be a multiple of the {process_count} processes')
+    source = _large_enough(source, scale * patch)
+    count = len(source)
+    image = lambda k: source.read(_order(count, seed, k // count)[k % count])
+    random_crop = lambda k, rng: crop_pair(*image(k), scale, patch, rng, augment)
+    data = grain.MapDataset.range(ENDLESS).seed(seed).random_map(random_crop)
+    # sliced after random_map, whose draws belong to the index that it sees: the same for every process count
+    data = data[process_index::process_count].batch(batch // process_count, batch_fn=_assemble)
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)
+    batches = iter(data.to_iter_dataset(options))
+    grain.experimental.set_next_index(batches, start)
+    return batches
+
+
+@functools.lru_cache(maxsize=8)
+def _order(count, seed, round_):
+    # Not grain's shuffle(): its index cipher tries again until it hits one of few images, 2 ms per example for 9 of them.
+    return np.random.default_rng((seed, round_)).permutation(count).tolist()
+
+
+def sample_batch(source, *, scale, patch, batch, seed=0):
+    """The first batch, for initialising networks."""
+    batches = train_batches(source, scale=scale, patch=patch, batch=batch, seed=seed, threads=0)
+    first = next(batches)
+    batches.close()
+    return first
+
+
+def validation_examples(source, scale, limit=None):
+    """Whole images [(name, lr, hr)], uint8, HR cropped to a multiple of `scale`; `limit` of them, evenly spread."""
+    usable = [i for i, (h, w) in enumerate(source.shapes) if min(h, w) >= scale]
+    count = min(limit or len(usable), len(usable))
+    return [_whole(source, usable[k * len(usable) // count], scale) for k in range(count)]
+
+
+def _whole(source, i, scale):
+    hr, lr = source.read(i)
+    hr = hr[: len(hr) // scale * scale, : hr.shape[1] // scale * scale]
+    return source.names[i], downscale(hr, scale) if lr is None else lr, hr
+
+
+def _large_enough(source, size):
+    """The images with both sides at least `size`; says how many are not."""
+    large = [i for i, shape in enumerate(source.shapes) if min(shape) >= size]
+    if not large:
+        most = max((min(shape) for shape in source.shapes), default=0)
+        raise ValueError(
+            f'no image in {source.where} is large enough for HR patches of {size}x{size} '
+            f'({len(source)} images, the largest short side is {most}): use a smaller patch or larger images'
+        )
+    if len(large) < len(source):
+        small = len(source) - len(large)
+        _warn_once(f'{small} of {len(source)} images in {source.where} are smaller than {size}x{size} and skipped')
+    return source.take(large)
+
+
+@functools.cache
+def _warn_once(message):
+    logging.warning('%s', message)
+
+
+def _assemble(pairs):
+    """Batch of uint8 pairs: stacked as bytes, converted once."""
+    unit = lambda images: np.divide(np.stack(images), np.float32(255), dtype=np.float32)
+    lr, hr = zip(*pairs, strict=True)
+    return Batch(unit(lr), unit(hr), {})

@@ -1,0 +1,120 @@
+"""Cuts large images into sub-images once, as one ArrayRecord, for sets that are too large to decode into the cache.
+
+    python -m kdsr.data.prepare ../data/DIV2K --images=1-800 --out=../data/div2k_sub
+    python -m kdsr.data.prepare ../data/photos --downscale=2 --size=480 --step=240 --out=../data/photos_sub
+
+Train on them with config.data = {source: 'array_record', path: '../data/div2k_sub'}.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import shutil
+
+from absl import app, flags, logging
+
+from kdsr import commands
+from kdsr.data import cache, layouts, records
+
+
+def starts(length, size, step):
+    """First pixels of the sub-images along one side: every `step`, and one that ends at the border."""
+    last = max(length - size, 0)
+    return [*range(0, last, step), last]
+
+
+def cut(hr, lr, *, size, step, scale):
+    """[(hr, lr or None)] sub-images of one image, aligned; a side shorter than `size` is kept whole.
+
+    Args:
+      hr: `[H, W, 3]`. lr: `[H // scale, W // scale, 3]` or None.
+      size, step: HR pixels; multiples of `scale` where there is LR.
+    """
+    s = scale if lr is not None else 1
+    hr = hr[: len(hr) // s * s, : hr.shape[1] // s * s]
+    corners = [(y, x) for y in starts(hr.shape[0], size, step) for x in starts(hr.shape[1], size, step)]
+    crop = lambda image, y, x, n: None if image is None else image[y : y + n, x : x + n]
+    return [(crop(hr, y, x, size), crop(lr, y // s, x // s, size // s)) for y, x in corners]
+
+
+def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=None, progress=None):
+    """Writes the sub-images of the folder(s) `path` to the new folder `out`; see `sources.folder` for path and images.
+
+    With `scale`, LR partners are cut too where the folder has them. `out` appears whole or not at all; its info.json
+    has count, size, step, source, names, groups (the image that each was cut from), shapes and what was skipped.
+
+    Args:
+      progress: called with (images done, images in all).
+
+    Returns: the info.
+
+    Raises:
+      FileExistsError: `out` has files.
+      ValueError: bad sizes, or no image can be read.
+      OSError: the disk is full.
+    """
+    if size < 1 or step < 1 or (scale and (size % scale or step % scale)):
+        raise ValueError(f'size {size} and step {step} must be positive' + (f' multiples of {scale}' if scale else ''))
+    out = pathlib.Path(out).expanduser()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"'{out}' has files: choose another --out or delete it first")
+    items = layouts.entries(path, scale=scale, downscale=downscale, images=images)
+    info = {'count': 0, 'size': size, 'step': step, 'downscale': downscale, 'scale': scale, 'source': str(path)}
+    info |= {'images': images, 'names': [], 'groups': [], 'shapes': [], 'skipped': []}
+    temporary = out.with_name(f'{out.name}.tmp{os.getpid()}')
+    temporary.mkdir(parents=True)
+    try:
+        writer = records.writer(temporary)
+        for done, entry in enumerate(items, 1):
+            image, reason = cache.load(entry)
+            if reason:
+                logging.warning('%s skipped: %s', entry.name, reason)
+                info['skipped'].append([entry.name, reason])
+            else:
+                for n, (hr, lr) in enumerate(cut(*image, size=size, step=step, scale=scale)):
+                    writer.write(records.pack(hr, lr))
+                    info['names'].append(f'{entry.name}_s{n:03}')
+                    info['groups'].append(entry.name)
+                    info['shapes'].append(hr.shape[:2])
+            if progress:
+                progress(done, len(items))
+        writer.close()
+        info['count'] = len(info['names'])
+        if not info['count']:
+            name, reason = info['skipped'][0]
+            raise ValueError(f"none of the {len(items)} images in '{path}' can be used, e.g. {name}: {reason}")
+        (temporary / 'info.json').write_text(json.dumps(info) + '\n')
+        os.replace(temporary, out)
+    except RuntimeError as e:  # what ArrayRecord raises where the disk is full
+        raise OSError(f"cannot write the sub-images of '{out}': {e}") from e
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return info
+
+
+def define_flags():
+    """The command's flags, declared when it runs and not when it is imported."""
+    flags.DEFINE_string('out', None, 'new folder for the sub-images', required=True)
+    flags.DEFINE_integer('size', 480, 'side of a sub-image, HR pixels', lower_bound=1)
+    flags.DEFINE_integer('step', 240, 'distance of sub-images, HR pixels', lower_bound=1)
+    flags.DEFINE_integer('downscale', 1, 'divide the size of the images by this first (2 for JPEG photographs)', lower_bound=1)
+    flags.DEFINE_string('images', '', "numbers in the file names, such as '1-800,850' (default: all)")
+    flags.DEFINE_integer('scale', None, 'also cut the LR partners of this scale', lower_bound=2)
+
+
+def main(argv):
+    """Runs the command."""
+    flag = flags.FLAGS
+    if len(argv) != 2:
+        raise ValueError(f'give one SOURCE folder, not {len(argv) - 1}: python -m kdsr.data.prepare SOURCE --out=DIR')
+    show = functools.partial(commands.progress, 'cutting')
+    sizes = {'size': flag.size, 'step': flag.step, 'downscale': flag.downscale, 'scale': flag.scale}
+    info = prepare(argv[1], flag.out, images=flag.images, progress=show, **sizes)
+    skipped = f', {len(info["skipped"])} images skipped' if info['skipped'] else ''
+    print(f'{info["count"]} sub-images in {flag.out}{skipped}')
+
+
+if __name__ == '__main__':
+    define_flags()
+    app.run(commands.guarded(main))

@@ -1,0 +1,225 @@
+"""Where training images come from: folders, DIV2K, TFDS, ArrayRecord and the photographs inside scikit-image."""
+
+import dataclasses
+import difflib
+import functools
+import importlib.util
+import json
+import pathlib
+from collections.abc import Callable
+
+import numpy as np
+from absl import logging
+
+from kdsr.data import cache, layouts, records
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Decoded images with random access.
+
+    names: one per image. shapes: (H, W) of each HR.
+    read(i) -> (hr, lr): uint8 `[H, W, 3]`, and its LR partner `[H // s, W // s, 3]`, or None where LR is to be made.
+    where: what was looked at, for messages.
+    groups: name of the picture that each image was cut from (empty: the names); `split` keeps a picture together.
+    held_out: groups that are always validation; empty: every 25th.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, int], ...]
+    read: Callable[[int], tuple[np.ndarray, np.ndarray | None]]
+    where: str
+    groups: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
+
+    def __len__(self):
+        return len(self.names)
+
+    def hr(self, i):
+        """HR image `i`, uint8 `[H, W, 3]`."""
+        return self.read(i)[0]
+
+    def lr(self, i):
+        """LR partner of image `i`, uint8 `[h, w, 3]`, or None."""
+        return self.read(i)[1]
+
+    def take(self, indices):
+        """The images `indices`, in that order."""
+        indices = tuple(indices)
+        pick = lambda values: tuple(values[i] for i in indices) if values else ()
+        picked = {'names': pick(self.names), 'shapes': pick(self.shapes), 'groups': pick(self.groups)}
+        return dataclasses.replace(self, **picked, read=lambda i: self.read(indices[i]))
+
+
+def split(source, every=25):
+    """(training, validation): every 25th picture by sorted name is validation and never trained on.
+
+    With fewer pictures the last one is; a single picture is training only. A source with `held_out` pictures
+    gives those instead.
+    """
+    groups = source.groups or source.names
+    ordered = sorted(set(groups))
+    held = set(source.held_out) or set(ordered[every - 1 :: every]) or set(ordered[1:][-1:])
+    chosen = [g in held for g in groups]
+    return tuple(source.take(i for i, c in enumerate(chosen) if c is held_out) for held_out in (False, True))
+
+
+def open_source(cfg, scale=None):
+    """The source that a config block describes.
+
+    Args:
+      cfg: dict or ConfigDict with `source`: 'embedded', 'folder' (`path`, `images`, `downscale`), 'tfds' (`name`,
+        `split`, `path` = its data_dir) or 'array_record' (`path`); optionally `cache_dir`. Empty values: the defaults.
+      scale: upscaling factor; None: `cfg.scale`.
+
+    Raises ValueError for an unknown name, and whatever the source raises.
+    """
+    scale = cfg.get('scale') if scale is None else scale
+    get = lambda key, default=None: cfg.get(key) or default
+    openers = {
+        'embedded': lambda: embedded(cache_dir=get('cache_dir')),
+        'folder': lambda: folder(
+            get('path', ''),
+            scale=scale,
+            downscale=get('downscale', 1),
+            images=get('images'),
+            cache_dir=get('cache_dir'),
+        ),
+        'tfds': lambda: tfds(
+            get('name', f'div2k/bicubic_x{scale}'),
+            get('split', 'train'),
+            get('path'),
+            scale,
+            cache_dir=get('cache_dir'),
+        ),
+        'array_record': lambda: array_record(get('path', '')),
+    }
+    if cfg['source'] not in openers:
+        near = difflib.get_close_matches(cfg['source'], openers, 1, 0.5)
+        hint = f", did you mean '{near[0]}'?" if near else ''
+        raise ValueError(f"data source '{cfg['source']}' is unknown{hint} (known: {', '.join(openers)})")
+    return openers[cfg['source']]()
+
+
+def folder(path, *, scale, downscale=1, images=None, cache_dir=None):
+    """Images of one or more folders, decoded once into the cache.
+
+    Args:
+      path: a folder in one of three layouts: (a) images; (b) `HR/` with optional `LR_x4/` or `LR_bicubic/X4/`, as
+        benchmarks have; (c) DIV2K's own. Several are joined by commas. `photos@2` halves the pictures of `photos`
+        before use, which hides the artefacts of JPEG files.
+      scale: upscaling factor; says which LR folder is the partner.
+      downscale: the same for all folders without their own `@`. LR folders are not used where it is above 1.
+      images: numbers to use, e.g. '1-800' or '801-810,850': the first number in the file name counts. None: all.
+      cache_dir: where the decoded images go; None: $KDSR_CACHE/images or ~/.cache/kdsr/images.
+
+    Raises:
+      FileNotFoundError: no such folder, no image in it, or a missing LR partner.
+      ValueError: a malformed range, one that selects nothing, or no readable image.
+    """
+    return _cached(layouts.entries(path, scale=scale, downscale=downscale, images=images), f"'{path}'", cache_dir)
+
+
+def _cached(items, where, cache_dir, held_out=()):
+    """Source of the cache's images; unreadable ones are named and counted once."""
+    images = cache.decoded(items, cache_dir)
+    if not images.names:
+        name, reason = images.skipped[0]
+        raise ValueError(f'none of the {len(items)} images in {where} can be used, e.g. {name}: {reason}; {layouts.LAYOUTS}')
+    if images.skipped:
+        reasons = '; '.join(f'{name}: {reason}' for name, reason in images.skipped)
+        logging.warning('%d of %d images in %s skipped: %s', len(images.skipped), len(items), where, reasons)
+    return Source(images.names, images.shapes, images.read, where, held_out=held_out)
+
+
+EMBEDDED = (
+    'astronaut.png',
+    'brick.png',
+    'camera.png',
+    'chelsea.png',
+    'coffee.png',
+    'coins.png',
+    'grass.png',
+    'gravel.png',
+    'motorcycle_left.png',
+    'motorcycle_right.png',
+    'rocket.jpg',
+)
+
+
+def embedded(cache_dir=None):
+    """The photographs inside the scikit-image wheel: nothing to download; read as files, without importing skimage.
+
+    Training: chelsea (cat, CC0, S. van der Walt), rocket (SpaceX, public domain), motorcycle_left and motorcycle_right
+    (Middlebury 2014 stereo benchmark, Scharstein et al., GCPR 2014; no licence stated), and as grey ones camera (CC0,
+    L. Varshney), brick, grass, gravel (CC0Textures, CC0), coins (Brooklyn Museum, no known copyright restrictions).
+    Validation: astronaut (NASA, public domain), coffee (CC0, R. Michetti).
+
+    Raises FileNotFoundError if scikit-image is not installed or has none of them.
+    """
+    spec = importlib.util.find_spec('skimage')
+    room = pathlib.Path(spec.submodule_search_locations[0]) / 'data' if spec else pathlib.Path('skimage/data')
+    files = [room / name for name in EMBEDDED if (room / name).is_file()]
+    if not files:
+        raise FileNotFoundError(f"no photographs in '{room}': `pip install scikit-image` brings them, or use your own folder")
+    if missing := set(EMBEDDED) - {f.name for f in files}:
+        logging.warning('this scikit-image lacks %s', ', '.join(sorted(missing)))
+    items = [cache.Entry(f.stem, functools.partial(layouts.load, f, None, 1, 1), str(f), cache.stamp(f)) for f in files]
+    return _cached(items, f"'{room}'", cache_dir, held_out=('astronaut', 'coffee'))
+
+
+def tfds(name, split, data_dir, scale, cache_dir=None):
+    """A built TFDS data set with the image features 'hr' and 'lr', such as `div2k/bicubic_x4`; read without TensorFlow.
+
+    Args:
+      name, split, data_dir: as for `tfds.builder`; data_dir None: TFDS's own default.
+      scale: upscaling factor; pairs of another one are refused.
+
+    Raises ModuleNotFoundError without tensorflow_datasets, FileNotFoundError if the set is not built as array_record.
+    """
+    try:
+        import tensorflow_datasets
+    except ModuleNotFoundError as e:
+        raise ModuleNotFoundError(f'{name}: `pip install tensorflow-datasets importlib_resources` first ({e})') from e
+    # without file_format a data_dir makes TFDS look for TFRecords, which have no random access
+    try:
+        builder = tensorflow_datasets.builder(name, data_dir=data_dir, file_format='array_record')
+    except ValueError as e:  # unknown name or config, or built as another format; the message may list a thousand names
+        raise ValueError(f"TFDS '{name}' cannot be opened: {str(e).splitlines()[0]}") from e
+    if not {'hr', 'lr'} <= set(builder.info.features or ()):
+        raise ValueError(f"TFDS '{name}' has no image features 'hr' and 'lr' but {', '.join(builder.info.features or ())}")
+    files = sorted(pathlib.Path(builder.data_path).glob('*.array_record*'))
+    if not files:
+        where = f", data_dir='{data_dir}'" if data_dir else ''
+        raise FileNotFoundError(
+            f"TFDS '{name}' is not built in {builder.data_path}: where TensorFlow is installed, run python -c "
+            f"\"import tensorflow_datasets as t; t.builder('{name}'{where}, file_format='array_record')"
+            ".download_and_prepare()\"; or unpack the zip files and use source='folder'"
+        )
+    records = builder.as_data_source(split=split)
+    digest = [sum(s) if i == 0 else max(s) for i, s in enumerate(zip(*cache.stamp(*files), strict=True))]
+
+    def load(i):
+        pair = records[i]
+        hr, lr = np.asarray(pair['hr']), np.asarray(pair['lr'])
+        return hr, layouts.fitted(hr, lr, scale, f'{name} {split} {i}')
+
+    origin = f'tfds {builder.data_path} {split} x{scale}'
+    items = [cache.Entry(f'{i:05}', functools.partial(load, i), f'{origin} {i}', digest) for i in range(len(records))]
+    return _cached(items, f"TFDS '{name}' in {builder.data_path}", cache_dir)
+
+
+def array_record(path):
+    """Sub-images cut by `python -m kdsr.data.prepare`; read from disk, not from the cache.
+
+    Raises FileNotFoundError if `path` holds no info.json of that command.
+    """
+    info_file = pathlib.Path(path).expanduser() / 'info.json'
+    if not path or not info_file.is_file():
+        raise FileNotFoundError(
+            f"no sub-images in '{path}': make them with `python -m kdsr.data.prepare SOURCE --out={path or 'DIR'}`"
+        )
+    info = json.loads(info_file.read_text())
+    read = records.reader(info_file.parent)
+    shapes = tuple(tuple(s) for s in info['shapes'])
+    return Source(tuple(info['names']), shapes, read, f"'{path}'", groups=tuple(info['groups']))
