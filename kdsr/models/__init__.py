@@ -1,0 +1,92 @@
+"""Networks by name: `build('edsr', scale=4)` makes the `Generator` of kdsr/models/edsr.py."""
+
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+
+from kdsr.models import exports
+
+GENERATORS = ('edsr', 'rcan', 'rdn', 'san')
+DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
+
+
+def names():
+    """Names that `build` knows, sorted. A module of your own in kdsr/models with a `Generator` is found as well."""
+    return GENERATORS
+
+
+def build(name, **kwargs):
+    """An untrained generator, a `flax.linen.Module`: `(image, taps) = net.apply({'params': ...}, lr)`.
+
+    Args:
+      name: module name below kdsr.models, e.g. 'edsr'.
+      **kwargs: the model's fields, e.g. `scale=4, features=64`; what is left out keeps the default.
+
+    Raises:
+      ValueError: unknown name or field, or a value of the wrong type; the line names what is allowed.
+    """
+    generator = module(name).Generator
+    fields = {f.name: f.type for f in dataclasses.fields(generator) if f.name not in ('parent', 'name')}
+    for key, value in kwargs.items():
+        if key not in fields:
+            raise ValueError(f'{name} has no field {key!r}{_meant(key, fields)}; its fields: {", ".join(fields)}')
+        _check(name, key, value, fields[key])
+    return generator(**kwargs)
+
+
+def build_block(block, config):
+    """`build` of a config block {name, args}, with the run's scale and compute dtype."""
+    return build(block.name, **{'scale': config.scale, 'dtype': config.dtype, **block.args})
+
+
+def init(net, key, example):
+    """Random variables of `net` for inputs like `example` (an array or a list of them)."""
+    return jax.jit(net.init)(key, example)
+
+
+def taps(generator):
+    """Tap name -> shape on one 16x16 LR image; the keys are the contract, the last number is the width."""
+    lr = jax.ShapeDtypeStruct((1, 16, 16, generator.channels), jnp.float32)
+    shapes = jax.eval_shape(lambda key, x: generator.init_with_output(key, x)[0][1], jax.random.key(0), lr)
+    return {name: s.shape for name, s in shapes.items()}
+
+
+def load(path, dtype='float32'):
+    """`fn(lr) -> sr` (an `exports.Upscaler`) of an export directory, a finished run or a shipped model's name.
+
+    Raises FileNotFoundError where there is none, ValueError where its weights do not fit its model.
+    """
+    card, variables = exports.read(path)
+    generator = build(card['model'], **{**card['args'], 'dtype': dtype})
+    lr = jax.ShapeDtypeStruct((1, 16, 16, generator.channels), jnp.float32)
+    exports.check(variables, jax.eval_shape(generator.init, jax.random.key(0), lr), path)
+    return exports.upscaler(generator, variables, card)
+
+
+def module(name):
+    """The module of a generator, e.g. kdsr.models.edsr, with its `Generator` and helpers; ValueError if unknown."""
+    found = isinstance(name, str) and name.isidentifier() and importlib.util.find_spec(f'{__name__}.{name}')
+    loaded = importlib.import_module(f'{__name__}.{name}') if found else None
+    if not hasattr(loaded, 'Generator'):
+        raise ValueError(f'unknown model {name!r}{_meant(str(name), names())}; models: {", ".join(names())}')
+    return loaded
+
+
+def _check(name, key, value, kind):
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    right = number if kind is float else type(value) is kind
+    if not right:
+        raise ValueError(f'{name}: {key} must be {kind.__name__}, got {value!r}')
+    if kind is int and value < 1:
+        raise ValueError(f'{name}: {key} must be at least 1, got {value}')
+    if key == 'dtype' and value not in DTYPES:
+        raise ValueError(f'{name}: dtype {value!r}{_meant(value, DTYPES)}; one of {", ".join(DTYPES)}')
+
+
+def _meant(word, known):
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f', did you mean {close[0]!r}?' if close else ''

@@ -1,0 +1,159 @@
+"""What every generator is made of: the house convolution, pixel shuffle, upsampler and colour shift."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+NHWC = ('NHWC', 'HWIO', 'NHWC')
+RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as in the original EDSR, RCAN and SAN code
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def conv(x, kernel, padding):
+    """Convolution of stride 1 whose gradients stay fast inside `scan`, `cond` and a double backward.
+
+    Both gradients are stride-1 convolutions themselves; they are written in the one layout (NHWC x HWIO) that XLA:CPU
+    runs fast everywhere and they call this function again. Autodiff's own transposes use other layouts, which XLA:CPU
+    turns into scalar loops outside the entry computation (50 to 300 times slower).
+
+    Args:
+      x: `[B, H, W, I]`.
+      kernel: `[kh, kw, I, O]`, of the dtype of `x`.
+      padding: `((top, bottom), (left, right))`, static ints.
+
+    Returns:
+      `[B, H + top + bottom - kh + 1, W + left + right - kw + 1, O]`. Reverse mode only (no `jax.jvp`).
+    """
+    if kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0)):
+        return jnp.einsum('bhwi,io->bhwo', x, kernel[0, 0])
+    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=NHWC)
+
+
+def _conv_fwd(x, kernel, padding):
+    return conv(x, kernel, padding), (x, kernel)
+
+
+def _conv_bwd(padding, saved, g):
+    x, kernel = saved
+    kh, kw, _, features = kernel.shape
+    (top, bottom), (left, right) = padding
+    back = ((kh - 1 - top, kh - 1 - bottom), (kw - 1 - left, kw - 1 - right))
+    dx = conv(g, kernel[::-1, ::-1].transpose(0, 1, 3, 2), back)
+    if (kh, kw) == (1, 1) and x.shape[:3] == g.shape[:3]:
+        dkernel = jnp.einsum('bhwi,bhwo->io', x, g)[None, None]
+    elif features <= 4 and kh == kw <= 9 and kh % 2 and padding == ((kh // 2, kh // 2),) * 2:
+        dkernel = _few_outputs(x, g, kh)
+    else:
+        dkernel = conv(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding).transpose(1, 2, 0, 3)
+    return dx, dkernel.astype(kernel.dtype)
+
+
+conv.defvjp(_conv_fwd, _conv_bwd)
+
+
+def _few_outputs(x, g, k):
+    """Kernel gradient `[k, k, I, O]` for few outputs: one matmul with patches of the cotangent, 2-4x faster on CPU."""
+    height, width = x.shape[1:3]
+    keep = lax.optimization_barrier  # else XLA makes the padding, and whatever made g, anew for each of the k * k taps
+    padded = keep(jnp.pad(g, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0))))
+    patches = [padded[:, i : i + height, j : j + width] for i in range(k) for j in range(k)]
+    grad = jnp.einsum('bhwo,bhwi->oi', keep(jnp.concatenate(patches, -1)), x)
+    # Sliding the cotangent instead of the input visits the taps in reverse order.
+    return grad.reshape(k, k, -1, x.shape[-1]).transpose(0, 1, 3, 2)[::-1, ::-1]
+
+
+def uniform(fan_in):
+    """Initialiser U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what PyTorch gives a Conv2d's weight and bias by default."""
+    bound = fan_in**-0.5
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+class Conv(nn.Module):
+    """`[B, H, W, I]` -> `[B, H, W, features]`, stride 1, zero padding (SAME); the house convolution with parameters.
+
+    Parameters `kernel` (`[k, k, I, features]`) and `bias` (`[features]`) are float32, drawn by PyTorch's default law,
+    U(+-1/sqrt(I k^2)), unless `kernel_init` or `bias_init` say otherwise; `dtype` is what the work is done in.
+    """
+
+    features: int
+    kernel_size: int = 3
+    use_bias: bool = True
+    dtype: str = 'float32'
+    kernel_init: Callable | None = None
+    bias_init: Callable | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        k, inputs = self.kernel_size, x.shape[-1]
+        init = uniform(inputs * k * k)
+        kernel = self.param('kernel', self.kernel_init or init, (k, k, inputs, self.features), jnp.float32)
+        same = ((k - 1) // 2, k // 2)
+        y = conv(x.astype(self.dtype), kernel.astype(self.dtype), (same, same))
+        if self.use_bias:
+            y = y + self.param('bias', self.bias_init or init, (self.features,), jnp.float32).astype(self.dtype)
+        return y
+
+
+def pixel_shuffle(x, r):
+    """`[B, h, w, r*r*C]` -> `[B, r*h, r*w, C]`, input channel (dy*r + dx)*C + c (TensorFlow's depth_to_space).
+
+    One 4-D transpose: the only form that every exporter takes. PyTorch orders its channels c*r*r + dy*r + dx; a kernel
+    (or bias) `k` of the convolution before is brought here by
+    `k.reshape(..., C, r, r)` -> axes (..., dy, dx, c) -> `reshape(..., r*r*C)`.
+    """
+    b, h, w, channels = x.shape
+    c = channels // (r * r)
+    return x.reshape(b * h, w, r, r * c).transpose(0, 2, 1, 3).reshape(b, h * r, w * r, c)
+
+
+class Upsampler(nn.Module):
+    """`[B, h, w, I]` -> `[B, s*h, s*w, features]`: per factor r of the scale a 3x3 convolution and a pixel shuffle.
+
+    Scale 2^n takes n steps of 2, scale 3 one step of 3 (Shi et al., CVPR 2016; as in EDSR). ValueError otherwise.
+    """
+
+    scale: int
+    features: int
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x):
+        for i, r in enumerate(factors(self.scale), 1):
+            x = pixel_shuffle(Conv(self.features * r * r, dtype=self.dtype, name=f'conv{i}')(x), r)
+        return x
+
+
+def factors(scale):
+    """Upsampling steps of a scale: 2 -> (2,), 3 -> (3,), 4 -> (2, 2), 8 -> (2, 2, 2); ValueError for any other."""
+    steps = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+    if scale not in steps:
+        raise ValueError(f'scale {scale!r} is not supported: use one of {", ".join(map(str, steps))}')
+    return steps[scale]
+
+
+def sub_mean(image, rgb_range=255.0):
+    """`[..., C]` in [0, 1] -> zero-centred `[..., C]` on 0..rgb_range, float32 or wider.
+
+    RGB (C = 3) loses DIV2K's mean colour; any other number of channels is only scaled, its mean taken as 0.
+    """
+    image = at_least_float32(image)
+    return rgb_range * image - rgb_range * _mean(image)
+
+
+def add_mean(image, rgb_range=255.0):
+    """The inverse of `sub_mean`: `[..., C]` zero-centred on 0..rgb_range -> image in [0, 1], not clipped."""
+    image = at_least_float32(image)
+    return (image + rgb_range * _mean(image)) / rgb_range
+
+
+def at_least_float32(x):
+    """`x` in float32, or as it is where it is wider: half precision is for the bulk of the work only."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def _mean(image):
+    return jnp.asarray(RGB_MEAN if image.shape[-1] == 3 else 0.0, image.dtype)
