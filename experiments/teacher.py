@@ -40,7 +40,8 @@ def get_config(arg=None):
     )
     config.method = {'name': 'supervised', 'loss': 'l1'}
     if chosen['shipped']:
-        config.steps, config.log_every, config.eval_every, config.save_every = 4500, 100, 500, 500
+        config.batch_size, config.steps, config.log_every = 8, 5000, 100
+        config.eval_every = config.save_every = 1000
         config.data, config.export_dtype = kdsr.train_images(), 'float16'
     if chosen['paper']:
         config.patch, config.steps, config.log_every = 48, 300_000, 100

@@ -21,9 +21,7 @@ class Checkpoints:
         score = lambda metrics: metrics[METRIC]
         # best_fn as well as BestN: without it the manager forgets the best at every restart. No max_to_keep: with best_fn it
         # would delete the newest checkpoint.
-        policy = AnyPreservationPolicy(
-            [LatestN(n=1), BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)]
-        )
+        policy = AnyPreservationPolicy([LatestN(n=1), BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False)])
         options = ocp.CheckpointManagerOptions(preservation_policy=policy, best_fn=score, best_mode='max')
         self.folder = pathlib.Path(folder).absolute()
         self.manager = ocp.CheckpointManager(self.folder, options=options)

@@ -10,7 +10,9 @@ from absl import app, flags
 from ml_collections import config_flags
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'config file and its argument: FILE.py[:word,word]', lock_config=True)
-WORKDIR = flags.DEFINE_string('workdir', None, 'where the run lives; the same command goes on with it (default: runs/<config.name>)')
+WORKDIR = flags.DEFINE_string(
+    'workdir', None, 'where the run lives; the same command goes on with it (default: runs/<config.name>)'
+)
 COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, with several processes')
 PROCESSES = flags.DEFINE_integer('processes', 1, 'number of processes, with --coordinator; TPU pods and SLURM: 0 finds out')
 PROCESS = flags.DEFINE_integer('process', 0, 'index of this process, with --coordinator')

@@ -50,9 +50,7 @@ def shard(batch):
 def check_batch_size(batch_size):
     """ValueError where `batch_size` does not divide over all devices."""
     if batch_size % jax.device_count():
-        raise ValueError(
-            f'config.batch_size={batch_size} does not divide over {jax.device_count()} devices: choose a multiple'
-        )
+        raise ValueError(f'config.batch_size={batch_size} does not divide over {jax.device_count()} devices: choose a multiple')
 
 
 def _global_mesh():

@@ -40,7 +40,9 @@ def resolved(stage, workdir, finished):
         return stage
     name, _, net = teacher.removeprefix('stage:').partition('/')
     if name not in finished:
-        raise ValueError(f"config.teacher='{teacher}': no earlier stage is called '{name}' (earlier: {', '.join(finished) or 'none'})")
+        raise ValueError(
+            f"config.teacher='{teacher}': no earlier stage is called '{name}' (earlier: {', '.join(finished) or 'none'})"
+        )
     stage = stage.copy_and_resolve_references()
     stage.teacher = str(workdir / name / 'export' / (net or 'student'))
     return stage

@@ -1,11 +1,14 @@
 """The loop: data, method, restore, step, log, evaluate, save, for every method."""
 
+import contextlib
 import pathlib
 import signal
 import time
 
 import jax
 import numpy as np
+from absl import logging
+from clu import parameter_overview
 
 from kdsr import checkpoints, methods, parallel, writers
 from kdsr import config as configs
@@ -24,12 +27,23 @@ def train(config, workdir):
     parallel.check_batch_size(config.batch_size)
     method = methods.make(config)
     outcome = Outcome(config, workdir)
-    saved = checkpoints.Checkpoints(workdir / 'resume')
+    with contextlib.ExitStack() as closing:  # also on an error: a save under way is finished first
+        saved = checkpoints.Checkpoints(workdir / 'resume')
+        closing.callback(saved.close)
+        state, facts = loop(config, workdir, method, outcome, saved, closing)
+        if config.export == 'best':
+            _, state, _ = saved.restore(state, best=True)
+    return outcome.finish(state, facts)
 
+
+def loop(config, workdir, method, outcome, saved, closing):
+    """Restores, trains to `config.steps` and returns (state, facts for results.json); SystemExit after a signal."""
     shapes = (1, config.patch, config.patch, 3), (1, config.patch * config.scale, config.patch * config.scale, 3)
     example = Batch(*(np.zeros(s, np.float32) for s in shapes))
     frozen = parallel.place(method.frozen())
     state = parallel.place(method.init(jax.random.key(config.seed), example))
+    for name, net in state.nets.items():
+        logging.info('%s\n%s', name, parameter_overview.get_parameter_overview(net.params, include_stats=False))
     found = saved.restore(state)
     start, state, log = found or (0, state, {})
     if found:
@@ -37,14 +51,17 @@ def train(config, workdir):
     if parallel.is_main():
         (workdir / 'config.json').write_text(configs.to_json(config))
     writer = writers.Writer(workdir, start, active=parallel.is_main())
+    closing.callback(writer.close)
     progress = writers.Progress(start, config.steps, config.batch_size, log)
     batches = pipeline.train_batches(
         outcome.training, scale=config.scale, patch=config.patch, batch=config.batch_size, seed=config.seed, start=start,
         process_index=jax.process_index(), process_count=jax.process_count(),
         augment=config.data.augment, threads=config.data.threads,
     )  # fmt: skip
+    closing.callback(batches.close)
     step_fn = parallel.pmapped(method.step)
     stop = Stop()
+    closing.callback(stop.restore)
     pending = None
     for step in range(start + 1, config.steps + 1):
         began = time.perf_counter()
@@ -75,19 +92,10 @@ def train(config, workdir):
         if evaluates or saves:
             saved.save(step, state, progress.state(), score)
         progress.pause(time.perf_counter() - began)
-        if stopping:
-            break
-    batches.close()
-    stop.restore()
-    writer.close()
-    if stopping and step < config.steps:
-        saved.close()
-        writers.say(f'stopped at step {step} ; the same command goes on from here')
-        raise SystemExit(128 + (stop.signals or [signal.SIGTERM])[0])
-    if config.export == 'best':
-        _, state, _ = saved.restore(state, best=True)
-    saved.close()
-    return outcome.finish(state, {'data_wait': progress.data_wait(), 'steps': config.steps})
+        if stopping and step < config.steps:
+            writers.say(f'stopped at step {step}; the same command goes on from here')
+            raise SystemExit(128 + (stop.signals or [signal.SIGTERM])[0])
+    return state, {'data_wait': progress.data_wait(), 'steps': config.steps}
 
 
 def take(pending, progress):

@@ -1,0 +1,137 @@
+"""Benchmark folders -> PSNR and SSIM tables.
+
+python -m kdsr.evaluate --model=edsr_x4 --data=../data/Set5,../data/Set14
+python -m kdsr.evaluate --model=bicubic --data=../data/Set5 --scale=2,3,4 --json=bicubic.json
+"""
+
+import functools
+import json
+import os
+import pathlib
+import time
+
+import jax.numpy as jnp
+import numpy as np
+from absl import app, flags
+
+from kdsr import commands, metrics, models, writers
+from kdsr.data import benchmarks
+from kdsr.data.resize import imresize
+
+# protocol -> (border shaved for a scale, {column: function(sr, hr, border)}); all round the output to 8 bits first
+Y = {'psnr_y': metrics.psnr_y, 'ssim_y': metrics.ssim_y, 'psnr_rgb': metrics.psnr_rgb}
+RGB = {'psnr_rgb': metrics.psnr_rgb, 'ssim_rgb': metrics.ssim_rgb}
+PROTOCOLS = {
+    'y8': (lambda scale: scale, Y),  # benchmarks of EDSR, RCAN, BasicSR: Y of BT.601, border = scale
+    'rgb': (lambda scale: scale, RGB),
+    'div2k': (lambda scale: scale + 6, RGB),  # validation of NTIRE 2017 and EDSR
+}
+FORMATS = {'psnr_y': '.3f', 'ssim_y': '.4f', 'psnr_rgb': '.3f', 'ssim_rgb': '.4f'}
+
+
+def bicubic(scale):
+    """`fn(lr) -> sr` of MATLAB's bicubic enlargement, `[1, h, w, 3]` in [0, 1]."""
+    return lambda lr: imresize(np.asarray(lr[0], np.float64), scale)[None]
+
+
+def self_ensemble(fn):
+    """`fn` averaged over the 8 flips and transposes of its input ("geometric self-ensemble", EDSR, CVPRW 2017, section 3.4)."""
+
+    def turned(lr, k):
+        x = jnp.flip(lr, 1) if k & 1 else lr
+        x = jnp.flip(x, 2) if k & 2 else x
+        return x.transpose(0, 2, 1, 3) if k & 4 else x
+
+    def back(sr, k):
+        x = sr.transpose(0, 2, 1, 3) if k & 4 else sr
+        x = jnp.flip(x, 2) if k & 2 else x
+        return jnp.flip(x, 1) if k & 1 else x
+
+    return lambda lr: sum(back(fn(turned(jnp.asarray(lr), k)), k) for k in range(8)) / 8
+
+
+def score(fn, examples, scale, *, protocol='y8', progress=None):
+    """Means over images and per-image values.
+
+    Args:
+      fn: `[1, h, w, 3]` in [0, 1] -> `[1, s*h, s*w, 3]`.
+      examples: (name, lr, hr) of uint8 images.
+      progress: called with (done, total) after each image.
+
+    Returns: {'psnr_y': mean, ..., 'images': {name: {'psnr_y': ..., ...}}}.
+    """
+    border, columns = PROTOCOLS[protocol]
+    images = {}
+    for name, lr, hr in examples:
+        sr = np.asarray(fn(np.float32(lr[None]) / np.float32(255)))[0]
+        images[name] = {k: float(f(np.float64(sr), hr, border(scale))) for k, f in columns.items()}
+        if progress:
+            progress(len(images), len(examples))
+    means = {k: float(np.mean([v[k] for v in images.values()])) for k in columns}
+    return {**means, 'images': images}
+
+
+def results(fns, examples_by_set, scale, *, protocol='y8', progress=None):
+    """{network: {'Set5/x4': score}} for networks {name: fn} on sets {name: examples}."""
+    return {
+        net: {f'{s}/x{scale}': score(fn, ex, scale, protocol=protocol, progress=progress) for s, ex in examples_by_set.items()}
+        for net, fn in fns.items()
+    }
+
+
+def load(model, scale):
+    """(label, fn, scales) of --model: an export, a run, a shipped name, or 'bicubic'."""
+    if model == 'bicubic':
+        if not scale:
+            raise ValueError('--model=bicubic needs --scale, e.g. --scale=2,3,4')
+        return {s: bicubic(s) for s in scale}
+    network = models.load(model)
+    wrong = [s for s in scale if s != network.scale]
+    if wrong:
+        raise ValueError(f'{model} is a x{network.scale} model, --scale asks for x{wrong[0]}')
+    return {network.scale: network}
+
+
+FLAGS = flags.FLAGS
+
+
+def define_flags():
+    """The command's flags, declared when it runs and not when it is imported."""
+    flags.DEFINE_string('model', None, "export directory, run directory, name of a shipped model, or 'bicubic'", required=True)
+    flags.DEFINE_list('data', None, 'benchmark folders (HR/, and LR_x4/ or LR_bicubic/X4/), comma-separated', required=True)
+    flags.DEFINE_list('scale', [], "scales, e.g. 2,3,4 (default: the model's own)")
+    flags.DEFINE_enum('protocol', 'y8', sorted(PROTOCOLS), 'how images are compared: y8 (Y, border = scale), rgb, div2k')
+    flags.DEFINE_bool('self_ensemble', False, 'average over the 8 flips and transposes of the input')
+    flags.DEFINE_string('json', '', 'also write all values to this file')
+
+
+def main(_):
+    """Runs the command."""
+    flag = flags.FLAGS
+    found, began = {}, time.perf_counter()
+    for scale, fn in load(flag.model, [int(s) for s in flag.scale]).items():
+        fn = self_ensemble(fn) if flag.self_ensemble else fn
+        for folder in flag.data:
+            examples = benchmarks.read(folder, scale)
+            name = f'{pathlib.Path(folder).resolve().name}/x{scale}'
+            show = functools.partial(commands.progress, name)
+            found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show)
+    columns = {'image': '', **{k: FORMATS[k] for k in PROTOCOLS[flag.protocol][1]}}
+    for name, values in found.items():
+        rows = [{'image': i, **v} for i, v in values['images'].items()]
+        print(f'\n{name}\n' + writers.table([*rows, {'image': 'mean', **values}], columns))
+    label = flag.model + (' +self-ensemble' if flag.self_ensemble else '')
+    print(f'\n{label}, protocol {flag.protocol}')
+    print(
+        writers.table([{'set': k, **v} for k, v in found.items()], {'set': '', **{k: FORMATS[k] for k in columns if k != 'image'}})
+    )
+    print(f'{time.perf_counter() - began:.1f} s')
+    if flag.json:
+        temporary = flag.json + '.tmp'
+        pathlib.Path(temporary).write_text(json.dumps(found, indent=1) + '\n')
+        os.replace(temporary, flag.json)
+
+
+if __name__ == '__main__':
+    define_flags()
+    app.run(commands.guarded(main))
