@@ -4,11 +4,15 @@ import pathlib
 
 import jax
 import orbax.checkpoint as ocp
+from absl import logging
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from kdsr import parallel
 
 METRIC = 'psnr_y'
+
+# Orbax warns at every save without a score, which for us is a checkpoint between two evaluations.
+logging.get_absl_logger().addFilter(lambda record: 'Requested `tracked_metric`' not in record.getMessage())
 
 
 class Checkpoints:

@@ -3,11 +3,12 @@
 import functools
 import os
 import pathlib
+import re
 import sys
 import time
 
 import jax
-from absl import flags, logging
+from absl import app, flags, logging
 
 from kdsr import writers
 
@@ -17,11 +18,35 @@ EXPECTED = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
 _began = {}
 
 
+def run(main):
+    """Runs a command: flags, then `main`, with expected errors on one line."""
+    app.run(guarded(main), flags_parser=parse)
+
+
+def parse(argv):
+    """`flags.FLAGS(argv)`; a misspelt flag or config field, or a value of the wrong type, is one line and status 1."""
+    try:
+        return flags.FLAGS(argv)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
+        text = str(e)
+        if near := re.search(r'Did you mean "(.+?)" instead of "(.+?)"', text):
+            text = f"config field '{near[2]}' is unknown, did you mean '{near[1]}'?"
+        elif inner := re.findall(r'^\s*\w*(?:Error|Exception): (.+)$', text, re.M):  # a config file raised: its own last line
+            text = inner[-1]
+        writers.say('error: ' + one_line(text))
+        sys.exit(1)
+
+
+def one_line(text):
+    """`text` without line breaks."""
+    return ' '.join(text.split())
+
+
 def guarded(main):
     """`main` whose expected errors print as one line and exit with status 1 (the traceback with --verbosity=1)."""
 
     @functools.wraps(main)
-    def run(argv):
+    def wrapped(argv):
         if not flags.FLAGS['verbosity'].present:
             logging.set_verbosity(logging.WARNING)  # Orbax and jax tell a lot; --verbosity=0 lets them
         cache()
@@ -33,10 +58,10 @@ def guarded(main):
             reason = str(e) or type(e).__name__
             if isinstance(e, OSError) and e.errno == 28:
                 reason = f'the disk is full while writing {e.filename or "a file"}: free some space and run the same command again'
-            writers.say(f'error: {reason}  (--verbosity=1 shows the traceback)')
+            writers.say(f'error: {one_line(reason)}  (--verbosity=1 shows the traceback)')
             sys.exit(1)
 
-    return run
+    return wrapped
 
 
 def cache():

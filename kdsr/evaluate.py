@@ -12,7 +12,7 @@ import time
 
 import jax.numpy as jnp
 import numpy as np
-from absl import app, flags
+from absl import flags
 
 from kdsr import commands, metrics, models, writers
 from kdsr.data import benchmarks
@@ -134,4 +134,4 @@ def main(_):
 
 if __name__ == '__main__':
     define_flags()
-    app.run(commands.guarded(main))
+    commands.run(main)

@@ -6,7 +6,7 @@ python -m kdsr.main --config=experiments/fakd.py:paper,x4 --workdir=runs/fakd_x4
 import os
 import pathlib
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'config file and its argument: FILE.py[:word,word]', lock_config=True)
@@ -49,4 +49,4 @@ def distributed(coordinator, processes, process):
 if __name__ == '__main__':
     from kdsr import commands
 
-    app.run(commands.guarded(main))
+    commands.run(main)

@@ -106,5 +106,7 @@ class Outcome:
                 steps=facts['steps'],
                 seed=config.seed,
                 data=config.data.to_dict(),
-                command=' '.join(sys.argv[1:]),
+                command=' '.join(['python -m kdsr.main', *sys.argv[1:]]),
+                hardware=f'{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores',
+                jax=jax.__version__,
             )

@@ -12,7 +12,7 @@ import os
 import pathlib
 import shutil
 
-from absl import app, flags, logging
+from absl import flags, logging
 
 from kdsr import commands
 from kdsr.data import cache, layouts, records
@@ -117,4 +117,4 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    app.run(commands.guarded(main))
+    commands.run(main)

@@ -1,0 +1,169 @@
+"""The commands as a person types them: results, one-line errors, help."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+HERE = pathlib.Path(__file__).parents[1]
+
+
+def command(*args, cwd=HERE, code=0):
+    env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{HERE}:{HERE / "tests"}'}
+    run = subprocess.run([sys.executable, '-m', *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=280)
+    assert run.returncode == code, run.stderr[-3000:]
+    return run
+
+
+def only_line(run):
+    """The one line of an error, without a traceback."""
+    assert 'Traceback' not in run.stderr
+    lines = [line for line in run.stderr.splitlines() if line.startswith('error: ')]
+    assert len(lines) == 1, run.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope='module')
+def room(tmp_path_factory):
+    """A benchmark folder of three pictures, training pictures and a x2 teacher."""
+    folder = tmp_path_factory.mktemp('commands')
+    tiny.folder(folder / 'set' / 'HR', count=3, height=40, width=50)
+    tiny.folder(folder / 'images')
+    tiny.teacher(folder / 'teacher')
+    return folder
+
+
+def test_readme_names_the_commands_that_ci_runs():
+    readme, ci = (HERE / 'README.md').read_text(), (HERE / '.ci' / 'run').read_text()
+    for line in ('python -m kdsr.main --config=experiments/fakd.py', 'python -m pytest'):
+        assert line in readme and line in ci
+
+
+def test_smoke_run_of_the_main_job(tmp_path):
+    run = command('kdsr.main', '--config=experiments/fakd.py:smoke', f'--workdir={tmp_path}')
+    assert '| validation/x4 | teacher' in run.stdout and 'first step after' in run.stderr
+    assert (
+        json.loads((tmp_path / 'results.json').read_text())['cost']['student']['parameters'] == 9_203
+    )  # 224 + 3 * 1168 + 584 + 2 * 2336 + 219
+
+
+def test_evaluate_bicubic_and_an_export(room, tmp_path):
+    run = command('kdsr.evaluate', '--model=bicubic', f'--data={room / "set"}', '--scale=2,3', f'--json={tmp_path / "a.json"}')
+    found = json.loads((tmp_path / 'a.json').read_text())
+    assert list(found) == ['set/x2', 'set/x3'] and list(found['set/x2']['images']) == ['0000', '0001', '0002']
+    assert f'{found["set/x2"]["psnr_y"]:.3f}' in run.stdout and found['set/x2']['psnr_y'] > found['set/x3']['psnr_y']
+    plain, eight = (tmp_path / f'{i}.json' for i in range(2))
+    command('kdsr.evaluate', f'--model={room / "teacher"}', f'--data={room / "set"}', f'--json={plain}')
+    command(
+        'kdsr.evaluate',
+        f'--model={room / "teacher"}',
+        f'--data={room / "set"}',
+        f'--json={eight}',
+        '--self_ensemble',
+        '--protocol=div2k',
+    )
+    assert json.loads(plain.read_text()).keys() == {'set/x2'}
+    assert json.loads(eight.read_text())['set/x2'].keys() == {'psnr_rgb', 'ssim_rgb', 'images'}
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--model=nowhere', '--data=set'], 'no model at nowhere: expected a folder with model.json'),
+        (['--model=bicubic', '--data=nowhere', '--scale=2'], 'nowhere'),
+        (['--model=bicubic', '--data=set'], '--model=bicubic needs --scale'),
+        (['--model=teacher', '--data=set', '--scale=3'], 'teacher is a x2 model, --scale asks for x3'),
+    ],
+)
+def test_errors_of_evaluate_are_one_line(room, flags, message):
+    assert message in only_line(command('kdsr.evaluate', *flags, cwd=room, code=1))
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--config.data.path=nowhere'], "no folder 'nowhere'"),
+        (['--config.student.name=edrs'], "did you mean 'edsr'"),
+        (['--config.patch=4000'], 'is large enough for HR patches of 8000x8000'),
+        (['--config.batch_size=0'], 'config.batch_size=0 must be at least 1'),
+    ],
+)
+def test_errors_of_main_are_one_line(room, tmp_path, flags, message):
+    config = f'--config={HERE / "tests" / "tiny_config.py"}:{room}'
+    assert message in only_line(command('kdsr.main', config, f'--workdir={tmp_path}', *flags, code=1))
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--config=experiments/fakd.py', '--config.stepz=3'], "config field 'stepz' is unknown, did you mean 'steps'?"),
+        (['--config=experiments/fakd.py', '--config.method.transfroms=x'], "did you mean 'transforms'?"),
+        (['--config=experiments/fakd.py', '--config.steps=many'], '--config.steps=many'),
+        (['--config=experiments/fakd.py:papr'], "'papr' is unknown, did you mean 'paper'?"),
+        (['--config=experiments/nofile.py'], 'experiments/nofile.py'),
+        ([], '--config must have a value'),
+    ],
+)
+def test_typos_in_flags_are_one_line(flags, message):
+    run = command('kdsr.main', *flags, code=1)
+    assert message in only_line(run) and len(run.stderr.splitlines()) == 1
+
+
+def test_a_full_disk_is_named(monkeypatch, capsys):
+    from kdsr import commands
+
+    def full(_):
+        raise OSError(28, 'No space left on device', 'resume/4')
+
+    monkeypatch.setattr(commands, 'cache', lambda: None)
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS(['test'])
+    with pytest.raises(SystemExit) as stop:
+        commands.guarded(full)([])
+    assert stop.value.code == 1
+    assert 'error: the disk is full while writing resume/4: free some space' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('module', ['kdsr.main', 'kdsr.evaluate', 'kdsr.data.prepare'])
+def test_help_shows_an_example(module):
+    run = command(module, '--helpshort', code=1)  # absl's help leaves with status 1
+    assert f'python -m {module}' in run.stdout
+
+
+def test_the_comparison_picture_has_its_panels(tmp_path):
+    from kdsr import writers
+
+    image = np.full((20, 30, 3), 0.5)
+    writers.comparison([[('a', image), ('b', image)], [('c', image)]], tmp_path / 'sheet.png', height=40)
+    # two panels of 60 px and a gap of 4; two bands of 40 px and a line of text each
+    assert Image.open(tmp_path / 'sheet.png').size == (124, 112)
+
+
+def test_two_stages_hand_the_teacher_over_and_finished_ones_are_skipped(room, tmp_path):
+    from kdsr import config as kdsr
+    from kdsr import stages
+
+    first = tiny.config(room / 'images', room / 'teacher', name='first', steps=2)
+    first.method = {'name': 'supervised', 'loss': 'l1'}
+    first.teacher = ''
+    second = tiny.config(room / 'images', 'stage:first/student', name='second', steps=2)
+    config = kdsr.base(name='both')
+    config.stages = (first, second)
+    results = stages.run(config, tmp_path)
+    assert results['teacher'] == json.loads((tmp_path / 'first' / 'results.json').read_text())['student']
+    before = (tmp_path / 'first' / 'results.json').stat().st_mtime_ns
+    (tmp_path / 'second' / 'results.json').unlink()
+    assert stages.run(config, tmp_path)['student'] == results['student']
+    assert (tmp_path / 'first' / 'results.json').stat().st_mtime_ns == before
+    wrong = kdsr.base(name='wrong')
+    wrong.stages = (tiny.config(room / 'images', 'stage:frist/student', name='x'),)
+    with pytest.raises(ValueError, match="no earlier stage is called 'frist'"):
+        stages.run(wrong, tmp_path)

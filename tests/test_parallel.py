@@ -1,0 +1,112 @@
+"""One step on 1 and 8 devices and in 2 processes: same weights, equal replicas, full donation, one compilation."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+
+HERE = pathlib.Path(__file__).parent
+
+
+def start(mode, *args, devices=1, **env):
+    flags = f'--xla_force_host_platform_device_count={devices}'
+    settings = {**os.environ, 'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{HERE.parent}:{HERE}', **env}
+    command = [sys.executable, str(HERE / 'device_worker.py'), mode, *map(str, args)]
+    return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=280)
+    assert process.returncode == 0, err[-3000:]
+    return json.loads(out.splitlines()[-1])
+
+
+@pytest.fixture(scope='module')
+def room(tmp_path_factory):
+    """A folder with training pictures and a teacher."""
+    folder = tmp_path_factory.mktemp('parallel')
+    tiny.folder(folder / 'images')
+    tiny.teacher(folder / 'teacher')
+    return folder
+
+
+@pytest.fixture(scope='module')
+def one_and_eight(room):
+    both = [start('steps', room, room / f'd{n}', devices=n) for n in (1, 8)]
+    return [finish(p) for p in both]
+
+
+def weights(path):
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+def largest_difference(a, b):
+    assert a.keys() == b.keys()
+    return max(float(np.abs(a[k] - b[k]).max()) for k in a)
+
+
+def test_eight_devices_equal_one(room, one_and_eight):
+    assert [f['devices'] for f in one_and_eight] == [1, 8]
+    one, eight = (weights(room / f'd{n}' / 'weights.npz') for n in (1, 8))
+    assert largest_difference(one, weights(room / 'd1' / 'before.npz')) > 1e-4  # it did train
+    assert largest_difference(one, eight) < 1e-5
+
+
+def test_replicas_are_equal_and_old_states_donated(one_and_eight):
+    for facts in one_and_eight:
+        assert facts['replicas_differ_by'] == 0.0
+        assert facts['kept_old_leaves'] == 0
+        assert facts['frozen_alive'] and facts['frozen_unchanged']
+
+
+def test_nothing_compiles_after_the_first_step(one_and_eight):
+    for facts in one_and_eight:
+        assert facts['compilations_later'] == 0
+
+
+def test_sum_of_ones_is_the_device_count(one_and_eight):
+    assert [f['ones'] for f in one_and_eight] == [1, 8]
+
+
+def test_checkpoint_of_eight_devices_opens_on_one(room, one_and_eight):
+    facts = finish(start('restore', room, room / 'd8', devices=1))
+    assert facts['step'] == 3
+    assert largest_difference(weights(room / 'd8' / 'weights.npz'), weights(room / 'd8' / 'restored.npz')) == 0.0
+
+
+def test_one_device_runs_the_fast_convolutions(one_and_eight):
+    assert one_and_eight[0]['ynn_convolutions'] == 0
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('localhost', 0))
+        return s.getsockname()[1]
+
+
+def two_processes(room, workdir, steps):
+    port = free_port()
+    pair = [start('main', room, workdir, steps, port, i, devices=1) for i in range(2)]
+    return [finish(p) for p in pair]
+
+
+def test_two_processes_train_one_model_save_and_resume(room):
+    facts = two_processes(room, room / 'two', 4)
+    assert [f['ones'] for f in facts] == [2, 2]
+    first, second = (weights(room / 'two' / f'weights_{i}.npz') for i in range(2))
+    assert largest_difference(first, second) == 0.0
+    single = finish(start('main', room, room / 'single', 4, 0, 0, devices=2))
+    assert single['ones'] == 2
+    assert largest_difference(first, weights(room / 'single' / 'weights_0.npz')) < 1e-5
+    # stopped at step 2, gone on with: the weights of the uninterrupted run, bit for bit
+    two_processes(room, room / 'halves', -2)
+    assert not (room / 'halves' / 'results.json').exists()
+    two_processes(room, room / 'halves', 4)
+    assert largest_difference(first, weights(room / 'halves' / 'weights_0.npz')) == 0.0

@@ -1,0 +1,166 @@
+"""A run that is killed, stopped or poisoned: what is on disk, and what the same command makes of it."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tiny
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(scope='module')
+def room(tmp_path_factory):
+    """A folder with training pictures and a teacher."""
+    folder = tmp_path_factory.mktemp('survival')
+    tiny.folder(folder / 'images')
+    tiny.teacher(folder / 'teacher')
+    return folder
+
+
+def start(room, workdir, *flags):
+    command = [sys.executable, '-m', 'kdsr.main', f'--config={HERE / "tiny_config.py"}:{room}', f'--workdir={workdir}', *flags]
+    env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{HERE.parent}:{HERE}', 'KDSR_CACHE': str(room / 'cache')}
+    return subprocess.Popen(command, env=env, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process):
+    out, err = process.communicate(timeout=280)
+    assert process.returncode == 0, err[-3000:]
+    return out, err
+
+
+def wait_for(condition, process, seconds=200):
+    deadline = time.time() + seconds
+    while time.time() < deadline:
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.002)
+    raise TimeoutError
+
+
+def steps_done(workdir):
+    path = workdir / 'metrics.jsonl'
+    lines = path.read_text().split('\n')[:-1] if path.exists() else []
+    return json.loads(lines[-1])['step'] if lines else 0
+
+
+def saving(workdir):
+    return any('orbax-checkpoint-tmp' in p.name for p in (workdir / 'resume').glob('*')) if (workdir / 'resume').exists() else False
+
+
+@pytest.fixture(scope='module')
+def whole(room):
+    """An uninterrupted run of 24 steps."""
+    out, err = finish(start(room, room / 'whole'))
+    return room / 'whole', out, err
+
+
+def final_state(workdir):
+    """Every leaf of the latest checkpoint: step, key, weights, optimiser, averages."""
+    import orbax.checkpoint as ocp
+
+    manager = ocp.CheckpointManager((workdir / 'resume').absolute())
+    step = manager.latest_step()
+    found = ocp.StandardCheckpointer().restore((workdir / 'resume' / str(step) / 'state').absolute())
+    manager.close()
+    import jax
+
+    leaves = jax.tree_util.tree_flatten_with_path(found)[0]
+    values = {jax.tree_util.keystr(k): v for k, v in leaves}
+    return step, {
+        k: np.array(jax.random.key_data(v) if jax.dtypes.issubdtype(v.dtype, jax.dtypes.prng_key) else v) for k, v in values.items()
+    }
+
+
+def same_files(a, b):
+    assert (a / 'metrics.jsonl').read_bytes() == (b / 'metrics.jsonl').read_bytes()
+    for net in ('student', 'student_ema'):
+        assert (a / 'export' / net / 'weights.safetensors').read_bytes() == (
+            b / 'export' / net / 'weights.safetensors'
+        ).read_bytes()
+    (step_a, state_a), (step_b, state_b) = final_state(a), final_state(b)
+    assert step_a == step_b == 24
+    assert state_a.keys() == state_b.keys() and len(state_a) > 80
+    assert all(np.array_equal(state_a[k], state_b[k]) for k in state_a)
+
+
+def test_killed_three_times_equals_uninterrupted_bit_for_bit(room, whole):
+    workdir = room / 'killed'
+    points = (
+        lambda: steps_done(workdir) >= 6,
+        lambda: steps_done(workdir) >= 8 and saving(workdir),
+        lambda: steps_done(workdir) >= 18,
+    )
+    for point in points:
+        process = start(room, workdir)
+        wait_for(point, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    _, err = finish(start(room, workdir))
+    assert 'resumed at step' in err
+    same_files(workdir, whole[0])
+
+
+def test_sigterm_saves_and_leaves_cleanly(room, whole):
+    workdir = room / 'terminated'
+    process = start(room, workdir)
+    wait_for(lambda: steps_done(workdir) >= 4, process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 128 + signal.SIGTERM, err[-2000:]
+    assert 'the same command goes on from here' in err and 'Traceback' not in err
+    finish(start(room, workdir))
+    same_files(workdir, whole[0])
+
+
+def test_files_of_a_run(whole):
+    workdir, out, err = whole
+    lines = [json.loads(x) for x in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    assert [x['step'] for x in lines if 'l1' in x] == list(range(2, 25, 2))
+    assert [x['step'] for x in lines if 'val/psnr_y' in x] == [8, 16, 24]
+    results = json.loads((workdir / 'results.json').read_text())
+    assert {'bicubic', 'student', 'teacher', 'cost'} <= results.keys()
+    assert results['student']['validation/x2'].keys() == {'psnr_y', 'ssim_y', 'psnr_rgb', 'images'}
+    assert sorted(p.name for p in (workdir / 'samples').iterdir()) == [f'step_{s:07d}.png' for s in (8, 16, 24)]
+    assert list((workdir / 'tensorboard').glob('events*'))
+    assert 'ETA' in err and 'images/s' in err and 'data wait' in err
+    assert '| validation/x2 | student' in out
+
+
+def test_latest_and_best_are_kept(whole):
+    kept = {int(p.name) for p in (whole[0] / 'resume').iterdir() if p.name.isdigit()}
+    lines = [json.loads(x) for x in (whole[0] / 'metrics.jsonl').read_text().splitlines()]
+    scores = {x['step']: x['val/psnr_y'] for x in lines if 'val/psnr_y' in x}
+    assert kept == {24, max(scores, key=scores.get)}
+
+
+def test_a_finished_run_is_not_run_again(room, whole):
+    _, err = finish(start(room, whole[0]))
+    assert 'is finished' in err
+
+
+def test_another_config_in_the_same_workdir_is_refused(room, whole):
+    process = start(room, whole[0], '--config.optimizer.learning_rate=0.5')
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert 'optimizer.learning_rate was 0.001 and is now 0.5' in err
+
+
+def test_nan_stops_with_step_and_parts_and_keeps_the_checkpoint(room):
+    workdir = room / 'poisoned'
+    # 1e30 at a learning rate of 1e30 overflows in the second step; the checkpoint of step 1 is from before
+    flags = ('--config.optimizer.learning_rate=1e30', '--config.save_every=1', '--config.optimizer.clip=0.0')
+    process = start(room, workdir, *flags)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert 'error: step 2: l1 = ' in err and 'Traceback' not in err
+    step, state = final_state(workdir)
+    assert step == 1 and all(np.isfinite(v).all() for v in state.values())

@@ -1,0 +1,63 @@
+"""Tiny configs, images and models that several tests train with."""
+
+import numpy as np
+from PIL import Image
+
+from kdsr import config as kdsr
+from kdsr import models
+from kdsr.models import exports
+
+METHOD = {
+    'name': 'fakd', 'alpha': 0.5, 'w_affinity': 10.0, 'transforms': 'spatial+instance', 'taps': '', 'adapter': False,
+    'pool': 1, 'pool_type': 'max', 'eps': 1e-8, 'pixel_range': 255.0,
+}  # fmt: skip
+
+
+def picture(height, width, seed):
+    """A smooth colour picture, uint8 `[height, width, 3]`: waves of random direction and colour."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    waves = [
+        np.sin(rng.uniform(0.02, 0.5) * x + rng.uniform(0.02, 0.5) * y + rng.uniform(0, 6))[..., None] * rng.uniform(0, 1, 3)
+        for _ in range(8)
+    ]
+    return np.uint8(np.clip(128 + 32 * sum(waves), 0, 255))
+
+
+def folder(path, count=6, height=64, width=80):
+    """Writes `count` pictures below `path` and returns it."""
+    path.mkdir(parents=True, exist_ok=True)
+    for i in range(count):
+        Image.fromarray(picture(height, width, i)).save(path / f'{i:04}.png')
+    return path
+
+
+def teacher(path, seed=1, features=12):
+    """Writes a small untrained x2 EDSR as an export and returns its path."""
+    import jax
+
+    args = {'scale': 2, 'blocks': 3, 'features': features}
+    variables = models.init(models.build('edsr', **args), jax.random.key(seed), np.zeros((1, 16, 16, 3), np.float32))
+    exports.save(path, name='edsr', args=args, variables=variables)
+    return path
+
+
+def config(images, teacher_path, **values):
+    """A x2 FAKD run of a few steps; SGD, since Adam would hide a gradient that is off by a factor."""
+    config = kdsr.base(
+        name='tiny',
+        scale=2,
+        patch=16,
+        batch_size=8,
+        steps=4,
+        log_every=2,
+        eval_every=2,
+        save_every=2,
+        student=kdsr.model('edsr', blocks=3, features=8),
+        teacher=str(teacher_path),
+        optimizer=kdsr.adam(1e-5, name='sgd', momentum=0.9),
+        data=kdsr.folder(str(images), cache_dir=str(images) + '_cache', threads=1),
+    )
+    config.method = dict(METHOD)
+    config.update(values)
+    return config

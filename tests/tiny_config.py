@@ -1,0 +1,15 @@
+"""A config file for subprocess tests: `tiny_config.py:ROOM` with ROOM/images and ROOM/teacher."""
+
+import pathlib
+
+import tiny
+
+from kdsr import config as kdsr
+
+
+def get_config(room):
+    config = tiny.config(pathlib.Path(room) / 'images', pathlib.Path(room) / 'teacher')
+    config.steps, config.log_every, config.eval_every, config.save_every = 24, 2, 8, 4
+    config.optimizer = kdsr.adam(1e-3, clip=1.0)
+    config.ema_decay = 0.9
+    return config
