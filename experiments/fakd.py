@@ -6,7 +6,7 @@
     python -m kdsr.main --config=experiments/fakd.py --config.method.transforms=10*spatial+2*attention
     python -m kdsr.main --config=experiments/fakd.py:smoke                   # 20 seconds
 
-`paper`: RCAN 10x20 -> 10x6, SAN 20x10 -> 6x10 or EDSR 32x256 -> 16x64, 200,000 steps on DIV2K; EXPORT is a teacher in kdsr's export format.
+`paper`: RCAN 10x20 -> 10x6, SAN 20x10 -> 6x10 or EDSR 32x256 -> 16x64, 200,000 steps on DIV2K; EXPORT: a teacher in kdsr's format.
 `head` (default): w_affinity 10 as in the repository's head; `2020`: what its code applied in 2020, w_affinity 1 with eps 1e-7.
 Transforms: spatial, channel, instance, fsp, attention, fitnet, pooled_spatial, rbf, mmd, and any weighted sum of them.
 """

@@ -13,8 +13,8 @@ def parse_arg(arg, options):
     """The argument of `--config=file.py:paper,x4` as a dict.
 
     Args:
-      arg: comma-separated words, or None. A word is the name of a flag, one choice of a group, or `key=value` for a key whose default
-        is a number or text.
+      arg: comma-separated words, or None. A word is the name of a flag, one choice of a group, or `key=value` for a key
+        whose default is a number or text.
       options: name -> default. False: a flag. A tuple: a group of words, the first is the default. Else a key with a value.
 
     Raises ValueError with a suggestion for a word that is none of these.

@@ -10,8 +10,9 @@ from kdsr import train, writers
 def run(config, workdir):
     """Trains every stage and returns the results of the last.
 
-    A config without `stages` is one stage in `workdir` itself. Otherwise `stages` is a tuple of configs, each with a `name`, a directory
-    `workdir/<name>` and a fresh optimiser. Where a stage's teacher says 'stage:NAME/NET', it is the export of that earlier stage.
+    A config without `stages` is one stage in `workdir` itself. Otherwise `stages` is a tuple of configs, each with a `name`,
+    a directory `workdir/<name>` and a fresh optimiser. Where a stage's teacher says 'stage:NAME/NET', it is the export of
+    that earlier stage.
     """
     workdir = pathlib.Path(workdir)
     stages = config.get('stages') or (config,)
