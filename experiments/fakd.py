@@ -36,7 +36,7 @@ def get_config(arg=None):
         student=kdsr.model('edsr', blocks=4, features=16),
         teacher='edsr_x4',
         patch=32,
-        steps=800,
+        steps=600,
         log_every=50,
         eval_every=200,
         save_every=200,

@@ -103,10 +103,8 @@ class NonLocal(nn.Module):
         inner = functools.partial(Conv, max(1, features // 4), 1, dtype=self.dtype)
         q, k, v = (quadrants(inner(name=name)(x)) for name in ('theta', 'phi', 'value'))
         rows = [jnp.concatenate([_attend(q[i][j], k[i][j], v[i][j]) for j in (0, 1)], 2) for i in (0, 1)]
-        zeros = nn.initializers.zeros
-        return x + Conv(features, 1, dtype=self.dtype, kernel_init=zeros, bias_init=zeros, name='conv')(
-            jnp.concatenate(rows, 1)
-        )
+        y, zeros = jnp.concatenate(rows, 1), nn.initializers.zeros
+        return x + Conv(features, 1, dtype=self.dtype, kernel_init=zeros, bias_init=zeros, name='conv')(y)
 
 
 def _attend(query, key, value):
