@@ -1,0 +1,167 @@
+"""Draws the place of an image where bicubic fails most, side by side: HR, bicubic, teachers, students."""
+
+import os
+import pathlib
+import textwrap
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from kdsr import evaluate, metrics, models, runs
+from kdsr.data import benchmarks, pipeline, sources
+
+SIDE = 128  # HR pixels of a crop
+MARGIN = 48  # LR pixels around it that are upscaled too: more than an EDSR of 16 blocks sees
+PANEL, GAP, TEXT = 256, 6, 14  # pixels
+PER_LINE = 6
+
+
+def hardest(lr, hr, scale, side):
+    """(top, left, error): the `side` x `side` LR window with the largest mean squared error of bicubic; (0, 0) is the corner.
+
+    Bicubic is no competitor, so that the choice favours none of the runs.
+
+    Args:
+      lr: uint8 `[h, w, 3]`. hr: uint8 `[scale * h, scale * w, 3]`. side: LR pixels, at most h and w.
+    """
+    sr = evaluate.bicubic(scale)(np.float32(lr[None]) / np.float32(255))[0]
+    error = np.square(np.clip(sr, 0, 1) - hr / 255).mean(-1)
+    cells = error.reshape(lr.shape[0], scale, lr.shape[1], scale).mean((1, 3))
+    sums = np.pad(cells.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    windows = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    top, left = np.unravel_index(windows.argmax(), windows.shape)
+    return int(top), int(left), float(windows.max()) / side**2
+
+
+def upscaled(fn, lr, top, left, side, scale, margin=MARGIN):
+    """`fn`'s HR pixels of one LR window, made from the window and `margin` LR pixels around it.
+
+    The piece has one size for all windows of large images, so that a network compiles once. The pixels are those of the whole
+    image where the network sees at most `margin` pixels far; with global pooling it sees everything, and they differ a little.
+    """
+    starts, piece = [], lr[None]
+    for axis, at in ((1, top), (2, left)):
+        length = min(side + 2 * margin, piece.shape[axis])
+        start = min(max(at - margin, 0), piece.shape[axis] - length)
+        piece = np.take(piece, range(start, start + length), axis)
+        starts.append(scale * (at - start))
+    sr = np.asarray(fn(np.float32(piece) / np.float32(255)))[0]
+    return sr[starts[0] : starts[0] + scale * side, starts[1] : starts[1] + scale * side]
+
+
+def networks(groups, scale):
+    """({label: fn}, reasons): bicubic, each distinct teacher, each group's student of the lowest seed; why others are missing."""
+    wanted, found, missing = {}, {'bicubic': evaluate.bicubic(scale)}, []
+    for run in (run for group in groups for run in group.runs if run.config.get('teacher')):
+        wanted[f'teacher {runs.teacher_name(run)}'] = runs.teacher_path(run)
+    for group in groups:
+        run = (group.finished or group.runs)[0]
+        wanted[f'{group.short}, seed {run.config["seed"]}'] = run.folder
+    for label, path in wanted.items():
+        try:
+            found[label] = models.load(path)
+        except FileNotFoundError as e:
+            missing.append(f'not in the crops: {label} ({e})')
+    return found, missing
+
+
+def draw(groups, path, *, data='', images=3, progress=None):
+    """Writes the picture, one row per image and scale.
+
+    Args:
+      groups: kdsr.runs.Group list. path: PNG file, replaced at once; not written without a network that can be loaded.
+      data: benchmark folder; '': the embedded validation photographs. images: how many, those where bicubic fails most.
+      progress: called with (done, total).
+
+    Returns: (whether it was written, sentences about what is missing).
+    """
+    rows, missing = [], []
+    by_scale = {}
+    for group in groups:
+        by_scale.setdefault(group.runs[0].config['scale'], []).append(group)
+    for scale, members in sorted(by_scale.items()):
+        fns, reasons = networks(members, scale)
+        missing += reasons
+        if len(fns) == 1:
+            continue
+        chosen = choose(examples(data, scale), scale, images)
+        for i, place in enumerate(chosen, 1):
+            rows.append(panels(fns, scale, *place))
+            if progress:
+                progress(i, len(chosen))
+    if rows:
+        sheet(rows, path)
+    return bool(rows), missing
+
+
+def examples(data, scale):
+    """Images (name, lr, hr) of a benchmark folder, or of the embedded validation photographs."""
+    if data:
+        return benchmarks.read(data, scale)
+    return pipeline.validation_examples(sources.split(sources.embedded())[1], scale)
+
+
+def choose(candidates, scale, count):
+    """[(example, top, left, side)]: the hardest windows of the `count` images that have the hardest."""
+    found = []
+    for example in candidates:
+        side = min(max(SIDE // scale, 1), *example[1].shape[:2])
+        top, left, error = hardest(*example[1:], scale, side)
+        found.append((error, (example, top, left, side)))
+    return [place for _, place in sorted(found, key=lambda item: -item[0])[:count]]
+
+
+def panels(fns, scale, example, top, left, side):
+    """[(caption, uint8 image)] of one row: where it is, HR, and each network with the PSNR (Y) of the window."""
+    name, lr, hr = example
+    box = [scale * v for v in (left, top, left + side, top + side)]
+    crop = hr[box[1] : box[3], box[0] : box[2]]
+    row = [(f'{name} x{scale}', _overview(hr, box)), ('HR', _enlarged(crop))]
+    for label, fn in fns.items():
+        sr = upscaled(fn, lr, top, left, side, scale)
+        score = metrics.psnr_y(np.float64(sr), crop, 0)
+        row.append((f'{label}\n{score:.2f} dB', _enlarged(np.uint8(np.round(255 * np.clip(sr, 0, 1))))))
+    return row
+
+
+def sheet(rows, path):
+    """Writes rows of (caption, image) as one picture; long rows are broken into lines of equal length."""
+    font, bands = ImageFont.load_default(TEXT), []
+    for row in rows:
+        length = -(-len(row) // -(-len(row) // PER_LINE))
+        bands += [_band(row[i : i + length], font) for i in range(0, len(row), length)]
+        bands.append(Image.new('RGB', (1, 3 * GAP), 'white'))
+    whole = Image.new('RGB', (max(b.width for b in bands), sum(b.height for b in bands)), 'white')
+    for i, band in enumerate(bands):
+        whole.paste(band, (0, sum(b.height for b in bands[:i])))
+    temporary = pathlib.Path(path).with_suffix('.tmp.png')
+    whole.save(temporary)
+    os.replace(temporary, path)
+
+
+def _band(line, font):
+    captions = ['\n'.join(w for part in c.split('\n') for w in textwrap.wrap(part, 34)) for c, _ in line]
+    room = (TEXT + 4) * max(c.count('\n') + 1 for c in captions) + 6
+    band = Image.new('RGB', (len(line) * (PANEL + GAP) - GAP, room + max(p.shape[0] for _, p in line) + GAP), 'white')
+    pen = ImageDraw.Draw(band)
+    for i, (caption, (_, picture)) in enumerate(zip(captions, line, strict=True)):
+        pen.text((i * (PANEL + GAP) + 1, room - 4), caption, fill='black', font=font, anchor='ld')
+        band.paste(Image.fromarray(picture), (i * (PANEL + GAP), room))
+    return band
+
+
+def _enlarged(image):
+    """Pixels repeated by the whole factor that fills a panel: nothing is smoothed."""
+    factor = max(PANEL // max(image.shape[:2]), 1)
+    return image.repeat(factor, 0).repeat(factor, 1)
+
+
+def _overview(hr, box):
+    """The image fitted into a panel, the window framed."""
+    whole = Image.fromarray(_enlarged(hr))
+    whole.thumbnail((PANEL, PANEL), Image.Resampling.LANCZOS)
+    ratio = whole.width / hr.shape[1]
+    pen = ImageDraw.Draw(whole)
+    for width, colour in ((4, 'black'), (2, 'yellow')):
+        pen.rectangle([v * ratio for v in box], outline=colour, width=width)
+    return np.asarray(whole)

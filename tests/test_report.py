@@ -1,0 +1,280 @@
+"""The report: numbers, grouping and labels of hand-made runs, curves, and crops of a real network."""
+
+import csv
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from kdsr import crops, curves, evaluate, metrics, models, report, runs
+
+HERE = pathlib.Path(__file__).parents[1]
+PSNR = {0: 31.25, 1: 31.5, 2: 31.9}  # of the student by seed
+LINES = [{'step': 2, 'l1': 3.0, 'grad_norm/student': 9.0}, {'step': 2, 'val/psnr_y': 25.0}, {'step': 4, 'l1': 2.0}]
+
+
+def scores(psnr):
+    return {'psnr_y': psnr, 'ssim_y': psnr / 40, 'psnr_rgb': psnr - 1, 'images': {}}
+
+
+def results(psnr, *, teacher=33.0, bicubic=29.0, sets=('validation/x2',), ms=5.0):
+    found = {k: {s: scores(v) for s in sets} for k, v in (('bicubic', bicubic), ('student', psnr), ('teacher', teacher))}
+    cost = {'parameters': 9203, 'gmacs': 0.25, 'ms': ms, 'lr_shape': [1, 120, 160, 3]}
+    costs = {'student': cost, 'teacher': {**cost, 'parameters': 50_000, 'ms': 20.0}}
+    return {**found, 'cost': costs, 'data_wait': 0.01, 'steps': 4}
+
+
+def run(folder, seed=0, found=None, lines=LINES, teacher='nowhere', method=tiny.METHOD, **values):
+    """Writes a run directory by hand; unfinished without `found`."""
+    folder.mkdir(parents=True)
+    config = tiny.config('images', teacher, seed=seed, **values).to_dict()
+    (folder / 'config.json').write_text(json.dumps({**config, 'method': method}))
+    (folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    if found:
+        (folder / 'results.json').write_text(json.dumps(found))
+    return folder
+
+
+def groups(*folders):
+    return runs.grouped(runs.collect(folders))
+
+
+def table(path):
+    return list(csv.DictReader(path.open(newline='')))
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    """Three seeds of one experiment; the last has a benchmark more."""
+    for seed, psnr in PSNR.items():
+        sets = ('validation/x2', 'Set5/x2') if seed == 2 else ('validation/x2',)
+        run(tmp_path / 'runs' / f'{seed}', seed, results(psnr, sets=sets, ms=5.0 + seed))
+    return tmp_path / 'runs'
+
+
+def test_numbers_are_those_of_numpy_and_csv_keeps_every_digit(seeds, tmp_path):
+    text, files = report.report([seeds], tmp_path / 'out', images=0)
+    bicubic, teacher, row = table(tmp_path / 'out' / 'report.csv')
+    psnr = np.array(list(PSNR.values()))
+    assert float(row['validation/x2 psnr_y mean']) == np.mean(psnr)
+    assert float(row['validation/x2 psnr_y std']) == np.std(psnr, ddof=1)
+    assert float(row['validation/x2 ssim_y mean']) == np.mean(psnr / 40)
+    assert float(row['validation/x2 ssim_y std']) == np.std(psnr / 40, ddof=1)
+    assert (row['n'], row['seeds'], row['parameters'], row['gmacs'], row['steps']) == ('3', '0 1 2', '9203', '0.25', '4')
+    assert float(row['ms']) == 6.0 and float(row['data_wait']) == 0.01
+    assert (float(row['Set5/x2 psnr_y mean']), row['Set5/x2 psnr_y std']) == (31.9, '')  # one value has no spread
+    assert (bicubic['run'], bicubic['n'], float(bicubic['validation/x2 psnr_y mean']), bicubic['ms']) == ('bicubic', '', 29.0, '')
+    assert (teacher['run'], teacher['parameters'], float(teacher['Set5/x2 psnr_y mean'])) == ('teacher nowhere', '50000', 33.0)
+    assert list(row)[-5:] == ['parameters', 'gmacs', 'ms', 'data_wait', 'steps']
+    # (31.25 + 31.5 + 31.9) / 3 = 31.55; deviations -0.3, -0.05, 0.35: sqrt(0.215 / 2) = 0.3279
+    assert '| 31.550 ± 0.328 ' in text and '| 31.900 ' in text and '| 9,203 ' in text and '| 1.0% ' in text
+    assert 'Set5/x2: 1 of the 3 runs of `tiny`' in text and 'ranking' not in text
+    assert files == ['report.md', 'report.csv', 'curves.png'] and not (tmp_path / 'out' / 'crops.png').exists()
+    assert (tmp_path / 'out' / 'report.md').read_text() == text + '\n\n![curves.png](curves.png)\n'
+
+
+def test_few_seeds_are_no_ranking(seeds, tmp_path):
+    note = 'differences smaller than the spread are not a ranking'
+    assert f'- 2 seeds; {note}' in report.report([seeds / '0', seeds / '1'], tmp_path / 'out', images=0)[0]
+    text, _ = report.report([seeds / '0'], tmp_path / 'out', images=0)
+    assert f'- 1 seed; {note}' in text and '±' not in text.split('\n\n')[0]
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_group(tmp_path):
+    data = lambda **values: {**tiny.config('images', 'nowhere').data.to_dict(), **values}
+    run(tmp_path / 'a', 3)
+    run(tmp_path / 'b', 1, name='other', save_every=7, benchmarks='Set5', data=data(cache_dir='elsewhere', threads=9))
+    run(tmp_path / 'c', 1, steps=5)
+    run(tmp_path / 'd', 1, data=data(path='photos'))
+    found = groups(tmp_path)
+    assert [[r.folder.name for r in g.runs] for g in found] == [['b', 'a'], ['c'], ['d']]
+
+
+def test_equal_runs_are_refused_and_a_run_named_twice_counts_once(tmp_path):
+    run(tmp_path / 'a', 3)
+    assert [len(g.runs) for g in groups(tmp_path, tmp_path / 'a', tmp_path / '..' / tmp_path.name / 'a')] == [1]
+    run(tmp_path / 'b', 3)
+    with pytest.raises(ValueError, match='/a and .*/b have the same config and the same seed 3: give one of them'):
+        groups(tmp_path)
+
+
+def test_labels_are_the_name_and_exactly_the_fields_that_differ(tmp_path):
+    method = lambda **values: {**tiny.METHOD, **values}
+    run(tmp_path / 'a', 0, method=method(w_affinity=1.0))
+    run(tmp_path / 'b', 1, method=method(w_affinity=10.0, transforms=''))
+    run(tmp_path / 'c', 2, method={'name': 'supervised', 'loss': 'l1'})
+    pair = groups(tmp_path / 'a', tmp_path / 'b')
+    assert [g.label for g in pair] == [
+        'tiny method.transforms=spatial+instance method.w_affinity=1',
+        "tiny method.transforms='' method.w_affinity=10",
+    ]
+    assert [g.short for g in pair] == ['tiny transforms=spatial+instance w_affinity=1', "tiny transforms='' w_affinity=10"]
+    assert [g.label for g in groups(tmp_path / 'c')] == ['tiny']
+    # a field that a run lacks is not invented
+    assert groups(tmp_path / 'a', tmp_path / 'c')[1].label == 'tiny method.loss=l1 method.name=supervised'
+    run(tmp_path / 'd', 0, name='wide', student={'name': 'edsr', 'args': {'blocks': 3, 'features': 99}})
+    named = groups(tmp_path / 'd', tmp_path / 'c')
+    assert named[0].label.endswith('student.args.features=99') and [g.short for g in named] == ['wide', 'tiny']
+
+
+def test_references_stand_once_unless_they_differ(tmp_path):
+    run(tmp_path / 'a', 0, results(31.0))
+    run(tmp_path / 'b', 1, results(31.5, bicubic=29.0004, sets=('validation/x2', 'Set14/x2')))
+    run(tmp_path / 'c', 0, results(32.0, teacher=34.0), teacher='large')
+    text, _ = report.report([tmp_path], tmp_path / 'out', images=0)
+    rows = table(tmp_path / 'out' / 'report.csv')
+    assert [r['run'] for r in rows] == ['bicubic', 'teacher nowhere', 'teacher large', 'tiny teacher=nowhere', 'tiny teacher=large']
+    assert float(rows[0]['Set14/x2 psnr_y mean']) == 29.0004 and 'bicubic differs' not in text
+    run(tmp_path / 'd', 2, results(31.0, bicubic=27.0))
+    text, _ = report.report([tmp_path], tmp_path / 'out', images=0)
+    assert 'bicubic differs: some runs were scored on other images' in text and '`bicubic (2)`' in text
+
+
+def test_seeds_of_several_stages_are_grouped_although_their_teachers_lie_apart(tmp_path):
+    for seed in range(2):
+        room = tmp_path / f'seed{seed}'
+        run(room / 'first', seed, results(30.0), teacher='')
+        run(room / 'second', seed, results(31.0), teacher=f'/before/it/moved/seed{seed}/first/export/student')
+    found = groups(tmp_path)
+    assert [len(g.runs) for g in found] == [2, 2]
+    assert found[1].label == 'tiny teacher=first/export/student'
+    assert runs.teacher_path(found[1].runs[1]) == tmp_path / 'seed1' / 'first' / 'export' / 'student'
+
+
+def test_unfinished_runs_are_listed_with_where_they_stand(seeds, tmp_path):
+    folder = run(tmp_path / 'killed', 7, steps=80)
+    with (folder / 'metrics.jsonl').open('a') as f:
+        f.write('{"step": 6, "l1"')  # a kill tears the last line
+    run(tmp_path / 'new', 8, lines=[], steps=80)
+    text, files = report.report([folder, tmp_path / 'new'], tmp_path / 'out', images=0)
+    assert '| `tiny`         | 7    | 4 of 80 | 25.000 dB at step 2 | ' in text and '| 0 of 80 ' in text
+    assert table(tmp_path / 'out' / 'report.csv') == []
+    text, _ = report.report([seeds, folder], tmp_path / 'out', images=0)
+    assert '`tiny steps=4`' in text and '| `tiny steps=80` | 7 ' in text
+
+
+@pytest.mark.parametrize(
+    ('make', 'message'),
+    [
+        (lambda room: [], 'no RUN given'),
+        (lambda room: [room], 'no run at .*: expected a directory with config.json and results.json or metrics.jsonl'),
+        (lambda room: [room / 'gone'], 'no run at .*gone'),
+        (
+            lambda room: [(run(room / 'a') / 'metrics.jsonl').write_text('{}\n{"step"\n') and room],
+            'metrics.jsonl line 2 is damaged',
+        ),
+        (lambda room: [(run(room / 'a') / 'results.json').write_text('{') and room], 'results.json is damaged'),
+        (lambda room: [(room / 'config.json').write_text('{"seed": 1}') and room], 'no field name, scale, steps'),
+    ],
+)
+def test_bad_input_is_named(tmp_path, make, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        runs.collect(make(tmp_path))
+    assert '\n' not in str(error.value)
+
+
+def test_the_command_prints_the_table_and_errors_are_one_line(seeds, tmp_path):
+    def command(*args):
+        env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(HERE)}
+        line = [sys.executable, '-m', 'kdsr.report', *map(str, args)]
+        return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+
+    done = command(seeds, '--out=new/report', '--images=0')
+    assert done.returncode == 0 and '31.550 ± 0.328' in done.stdout and 'report.md, report.csv, curves.png' in done.stdout
+    failed = command('nowhere', '--out=report')
+    assert failed.returncode == 1 and len(failed.stderr.splitlines()) == 1
+    assert failed.stderr.startswith('error: no run at nowhere: expected a directory with config.json')
+
+
+def test_curves(seeds, tmp_path):
+    with_seed_3 = run(tmp_path / '3', 3, lines=[{'step': 2, 'l1': 1.0}])  # unfinished: not part of the mean
+    (group,) = groups(seeds, with_seed_3)
+    for i, r in enumerate(group.runs):
+        r.lines[0]['l1'] = float(i)
+    assert curves.mean_curve(group.runs, 'l1') == ([2, 4], [1.0, 2.0])
+    assert curves.loss_parts([group]) == ['l1']
+    assert curves.thinned([1, 2, 3, 4, 5], [1.0, 3.0, 5.0, 7.0, 9.0], 2) == ([3, 5], [3.0, 8.0])
+    assert curves.thinned([1, 2], [5.0, 6.0], 60) == ([1, 2], [5.0, 6.0])
+    assert curves.second_half([group]) == {}  # one validation is nothing to enlarge
+    lines = [{'step': s, 'val/psnr_y': 20.0 + s} for s in range(1, 11)]
+    late = curves.second_half(groups(run(tmp_path / 'long', lines=lines)))
+    assert late == {'xlim': (4.9, 10.1), 'ylim': (pytest.approx(24.6), pytest.approx(30.4))}  # 25..30 and 8 % of it
+
+
+def test_curves_of_many_groups_of_other_lengths_are_drawn(tmp_path):
+    for i in range(12):
+        parts = {'l1': 5.0 / (i + 1), 'zero': 0.0, 'tiny_part': 1e-6}
+        lines = [{'step': s, **parts} for s in range(1, 20 + i)] + [{'step': s, 'val/psnr_y': 20 + s / 9} for s in (5, 10, 15, 19)]
+        run(tmp_path / f'{i:02}', i % 3, results(30.0), lines=lines, batch_size=8 + i // 3)
+    run(tmp_path / 'empty', 0, lines=[], batch_size=99)
+    found = groups(tmp_path)
+    assert [len(g.runs) for g in found] == [3, 3, 3, 3, 1]
+    curves.draw(found, report.references([r for g in found for r in g.finished]), tmp_path / 'curves.png')
+    width, height = Image.open(tmp_path / 'curves.png').size
+    assert width == 1200 and 600 < height < 1200
+    assert np.asarray(Image.open(tmp_path / 'curves.png').convert('L')).std() > 10
+    curves.draw(groups(tmp_path / 'empty'), [], tmp_path / 'empty.png')
+    assert Image.open(tmp_path / 'empty.png').size[0] == 1200
+
+
+def test_the_hardest_window_is_found():
+    hr = np.full((96, 128, 3), 100, np.uint8)
+    hr[40:60:2, 80:100] = 200  # stripes of one pixel: lost in LR
+    top, left, error = crops.hardest(hr[::2, ::2] * 0 + 150, hr, 2, 10)
+    assert error > 0
+    lr = np.full((48, 64, 3), 100, np.uint8)
+    lr[20:30, 40:50] = 150
+    assert crops.hardest(lr, hr, 2, 10)[:2] == (20, 40)
+    assert crops.hardest(lr, hr, 2, 48)[0] == 0  # as high as the image
+
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory):
+    return tiny.teacher(tmp_path_factory.mktemp('network') / 'export' / 'student')
+
+
+@pytest.mark.parametrize('corner', [(0, 0), (30, 64), (56, 104)])
+def test_a_window_is_that_of_the_whole_image(network, corner):
+    lr = tiny.picture(72, 120, 5)
+    fn = models.load(network)
+    whole = np.asarray(fn(np.float32(lr[None]) / np.float32(255)))[0]
+    y, x = corner
+    # 3 blocks, head, body and tail: 2 * 3 + 3 convolutions of LR pixels and one of HR see 10 pixels
+    part = crops.upscaled(fn, lr, y, x, 16, 2, margin=10)
+    np.testing.assert_allclose(part, whole[2 * y : 2 * (y + 16), 2 * x : 2 * (x + 16)], atol=2e-6)
+
+
+def test_crops_show_hr_bicubic_teacher_and_students(network, tmp_path):
+    for seed in (2, 1):
+        shutil.copytree(network.parent, run(tmp_path / 'runs' / f'{seed}', seed, results(30.0), teacher=str(network)) / 'export')
+    run(tmp_path / 'runs' / 'other', 1, batch_size=9)
+    tiny.folder(tmp_path / 'set' / 'HR', count=4, height=64, width=80)
+    found, steps = groups(tmp_path / 'runs'), []
+    fns, missing = crops.networks(found, 2)
+    assert list(fns) == ['bicubic', f'teacher {network}', f'{found[0].short}, seed 1']
+    assert len(missing) == 2 and 'teacher nowhere' in missing[0] and f'{found[1].short}, seed 1 (' in missing[1]
+    places = crops.choose(crops.examples(tmp_path / 'set', 2), 2, 3)
+    assert len(places) == 3 and {p[3] for p in places} == {32}
+    example, top, left, side = places[0]
+    captions = [caption for caption, _ in crops.panels(fns, 2, *places[0])]
+    sr = evaluate.bicubic(2)(np.float32(example.lr[None]) / np.float32(255))[0]
+    cut = np.s_[2 * top : 2 * (top + side), 2 * left : 2 * (left + side)]
+    assert captions[:3] == [f'{example.name} x2', 'HR', f'bicubic\n{metrics.psnr_y(sr[cut], example.hr[cut], 0):.2f} dB']
+    text, files = report.report(
+        [tmp_path / 'runs'], tmp_path / 'out', data=tmp_path / 'set', images=3, progress=lambda *a: steps.append(a)
+    )
+    assert steps == [(1, 3), (2, 3), (3, 3)] and 'crops.png' in files and '- not in the crops: teacher nowhere' in text
+    picture = Image.open(tmp_path / 'out' / 'crops.png')
+    assert picture.width == 5 * (crops.PANEL + crops.GAP) - crops.GAP and picture.height > 3 * crops.PANEL
+
+
+def test_crops_without_a_network_are_left_out(seeds, tmp_path):
+    text, files = report.report([seeds], tmp_path / 'out', data='unread')
+    assert 'crops.png' not in files and 'not in the crops: tiny, seed 0 (no model at' in text
