@@ -51,9 +51,7 @@ def test_missing_lr_is_made_as_the_benchmarks_were(data_dir, tmp_path):
     """A copy without LR folders reads as the original, bit for bit."""
     (tmp_path / 'HR').symlink_to(data_dir / 'benchmarks' / 'Set5' / 'HR')
     for s in (2, 3, 4):
-        for given, made in zip(
-            benchmarks.read(data_dir / 'benchmarks' / 'Set5', s), benchmarks.read(tmp_path, s), strict=True
-        ):
+        for given, made in zip(benchmarks.read(data_dir / 'benchmarks' / 'Set5', s), benchmarks.read(tmp_path, s), strict=True):
             assert given.name == made.name
             np.testing.assert_array_equal(given.lr, made.lr)
             np.testing.assert_array_equal(given.hr, made.hr)

@@ -113,9 +113,7 @@ def test_rgb_to_y():
     np.testing.assert_allclose(metrics.rgb_to_y(jnp.float32(colours))[0, :, 0], want, rtol=1e-6)
     grey = np.random.default_rng(0).random((5, 6, 1))
     np.testing.assert_allclose(metrics.rgb_to_y(grey), metrics.rgb_to_y(np.repeat(grey, 3, axis=-1)), rtol=1e-14)
-    assert metrics.psnr_y(grey, grey / 2, 1) == pytest.approx(
-        metrics.psnr_y(*(np.repeat(x, 3, -1) for x in (grey, grey / 2)), 1)
-    )
+    assert metrics.psnr_y(grey, grey / 2, 1) == pytest.approx(metrics.psnr_y(*(np.repeat(x, 3, -1) for x in (grey, grey / 2)), 1))
 
 
 def test_only_the_shaved_border_is_ignored():

@@ -87,9 +87,7 @@ def test_margin_is_no_larger_than_needed():
     """One multiple of s less, and the crop's own border shows."""
     for s in (2, 3, 4, 8):
         image, m = noise(12 * s, 12 * s), margin(s) - s
-        crop = downscale(image[4 * s - m : 8 * s + m, 4 * s - m : 8 * s + m], s)[
-            m // s : m // s + 4, m // s : m // s + 4
-        ]
+        crop = downscale(image[4 * s - m : 8 * s + m, 4 * s - m : 8 * s + m], s)[m // s : m // s + 4, m // s : m // s + 4]
         assert (crop != downscale(image, s)[4:8, 4:8]).any()
 
 
