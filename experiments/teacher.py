@@ -49,7 +49,5 @@ def get_config(arg=None):
         config.optimizer = kdsr.adam(1e-4, schedule='step', milestones=(200_000,))
         config.data = kdsr.folder('DIV2K', images='1-800')
     if chosen['smoke']:
-        config.student = kdsr.model('edsr', blocks=2, features=8)
-        config.steps, config.batch_size, config.patch = 6, 4, 16
-        config.log_every, config.eval_every, config.save_every = 2, 6, 3
+        kdsr.smoke(config)
     return config

@@ -104,7 +104,8 @@ def take(pending, progress):
         return
     step, metrics = pending
     values = {k: float(v) for k, v in jax.device_get(metrics).items()}
-    bad = [f'{k} = {v}' for k, v in values.items() if not np.isfinite(v)]
+    parts_first = sorted(values, key=lambda k: ('/' in k, k.startswith('grad_norm/')))
+    bad = [f'{k} = {values[k]}' for k in parts_first if not np.isfinite(values[k])]
     if bad:
         raise FloatingPointError(
             f'step {step}: {", ".join(bad)}. Nothing of this step was saved; the last checkpoint is intact. '

@@ -32,10 +32,8 @@ def only_line(run):
 @pytest.fixture(scope='module')
 def room(tmp_path_factory):
     """A benchmark folder of three pictures, training pictures and a x2 teacher."""
-    folder = tmp_path_factory.mktemp('commands')
+    folder = tiny.room(tmp_path_factory.mktemp('commands'))
     tiny.folder(folder / 'set' / 'HR', count=3, height=40, width=50)
-    tiny.folder(folder / 'images')
-    tiny.teacher(folder / 'teacher')
     return folder
 
 

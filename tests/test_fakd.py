@@ -180,3 +180,11 @@ def test_export_round_trip_and_mismatch(tmp_path, teacher):
     (tmp_path / 'half' / 'weights.safetensors').write_bytes(blob[:-4] + b'oops')
     with pytest.raises(ValueError, match='is not the file its model.json describes'):
         models.load(tmp_path / 'half')
+
+
+@pytest.mark.parametrize('name', ['edsr', 'rcan', 'san', 'rdn'])
+@pytest.mark.parametrize('size', ['', 'paper,'])
+def test_teacher_recipes_build_their_networks(name, size):
+    config = experiment('teacher', f'{size}{name},x2')
+    assert models.taps(models.build_block(config.student, config)).keys() >= {'head', 'body'}
+    assert config.scale == 2 and config.method.name == 'supervised'

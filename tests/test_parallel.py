@@ -30,10 +30,7 @@ def finish(process):
 @pytest.fixture(scope='module')
 def room(tmp_path_factory):
     """A folder with training pictures and a teacher."""
-    folder = tmp_path_factory.mktemp('parallel')
-    tiny.folder(folder / 'images')
-    tiny.teacher(folder / 'teacher')
-    return folder
+    return tiny.room(tmp_path_factory.mktemp('parallel'))
 
 
 @pytest.fixture(scope='module')

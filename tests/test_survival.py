@@ -18,10 +18,7 @@ HERE = pathlib.Path(__file__).parent
 @pytest.fixture(scope='module')
 def room(tmp_path_factory):
     """A folder with training pictures and a teacher."""
-    folder = tmp_path_factory.mktemp('survival')
-    tiny.folder(folder / 'images')
-    tiny.teacher(folder / 'teacher')
-    return folder
+    return tiny.room(tmp_path_factory.mktemp('survival'))
 
 
 def start(room, workdir, *flags):
@@ -161,6 +158,6 @@ def test_nan_stops_with_step_and_parts_and_keeps_the_checkpoint(room):
     process = start(room, workdir, *flags)
     _, err = process.communicate(timeout=200)
     assert process.returncode == 1
-    assert 'error: step 2: l1 = ' in err and 'Traceback' not in err
+    assert 'error: step 2: instance = nan, l1 = nan, spatial = nan' in err and 'Traceback' not in err
     step, state = final_state(workdir)
     assert step == 1 and all(np.isfinite(v).all() for v in state.values())

@@ -42,6 +42,13 @@ def teacher(path, seed=1, features=12):
     return path
 
 
+def room(path):
+    """Writes training pictures to `path`/images and a teacher to `path`/teacher; returns `path`."""
+    folder(path / 'images')
+    teacher(path / 'teacher')
+    return path
+
+
 def config(images, teacher_path, **values):
     """A x2 FAKD run of a few steps; SGD, since Adam would hide a gradient that is off by a factor."""
     config = kdsr.base(

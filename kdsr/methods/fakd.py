@@ -78,8 +78,11 @@ def objective(sr, hr, teacher_sr, student_taps, teacher_taps, *, alpha, w_affini
       student_taps, teacher_taps: lists of features `[B, h, w, C]`, in order.
       weights, distances: transform -> its own weight, transform -> loss function.
     """
-    parts = {'l1': pixel_range * pixel.l1(sr, hr), 'teacher_l1': pixel_range * pixel.l1(sr, teacher_sr)}
-    total = (1 - alpha) * parts['l1'] + alpha * parts['teacher_l1']
+    parts = {'l1': pixel_range * pixel.l1(sr, hr)}
+    total = (1 - alpha) * parts['l1']
+    if alpha:  # else nobody needs the teacher's image, and the compiler drops what makes it
+        parts['teacher_l1'] = pixel_range * pixel.l1(sr, teacher_sr)
+        total = total + alpha * parts['teacher_l1']
     for name, weight in weights.items():
         inputs = [student_taps, teacher_taps]
         if name == 'fsp':  # the flow between consecutive taps
