@@ -125,7 +125,7 @@ def test_two_processes_together_see_the_batches_of_one(tmp_path):
     two = [batches(source, 6, start=2, process_index=p, process_count=2) for p in (0, 1)]
     for k, whole in enumerate(one):
         for i in (0, 1):  # lr, hr
-            assert np.array_equal(whole[i][0::2], two[0][k][i]) and np.array_equal(whole[i][1::2], two[1][k][i])
+            assert np.array_equal(whole[i][:2], two[0][k][i]) and np.array_equal(whole[i][2:], two[1][k][i])
     with pytest.raises(ValueError, match='batch 4 must be a multiple of the 3 processes'):
         batches(source, 1, process_count=3)
 

@@ -61,8 +61,8 @@ def train_batches(
     """Endless iterator of `Batch`, float32 numpy in [0, 1]; `.close()` ends its threads.
 
     Every pass over the images has a new order. Batch k depends on (source, seed, k) alone, so `start=k` goes on exactly
-    where an earlier iterator stood, whatever its threads. Process p of n holds the examples p, p + n, ... of the
-    global batch, in that order: together the processes see what one process would.
+    where an earlier iterator stood, whatever its threads. Process p of n holds the p-th of n equal parts of the global
+    batch: together the processes see what one process would, in the order of `Ctx.example_keys`.
 
     Args:
       source: sources.Source.
@@ -76,12 +76,14 @@ def train_batches(
     if batch % process_count:
         raise ValueError(f'batch {batch} must be a multiple of the {process_count} processes')
     source = _large_enough(source, scale * patch)
-    count = len(source)
-    image = lambda k: source.read(_order(count, seed, k // count)[k % count])
-    random_crop = lambda k, rng: crop_pair(*image(k), scale, patch, rng, augment)
-    data = grain.MapDataset.range(ENDLESS).seed(seed).random_map(random_crop)
-    # sliced after random_map, whose draws belong to the index that it sees: the same for every process count
-    data = data[process_index::process_count].batch(batch // process_count, batch_fn=_assemble)
+    count, share = len(source), batch // process_count
+
+    def example(j):
+        k = j // share * batch + process_index * share + j % share  # the global example
+        image = _order(count, seed, k // count)[k % count]
+        return crop_pair(*source.read(image), scale, patch, np.random.default_rng((seed, 1, k)), augment)
+
+    data = grain.MapDataset.range(ENDLESS).map(example).batch(share, batch_fn=_assemble)
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)
     batches = iter(data.to_iter_dataset(options))
     grain.experimental.set_next_index(batches, start)
@@ -91,7 +93,7 @@ def train_batches(
 @functools.lru_cache(maxsize=8)
 def _order(count, seed, round_):
     # Not grain's shuffle(): its index cipher tries again until it hits one of few images, 2 ms per example for 9 of them.
-    return np.random.default_rng((seed, round_)).permutation(count).tolist()
+    return np.random.default_rng((seed, 0, round_)).permutation(count).tolist()
 
 
 def sample_batch(source, *, scale, patch, batch, seed=0):
