@@ -4,7 +4,7 @@ import functools
 
 from flax import linen as nn
 
-from kdsr.models.layers import Conv, Upsampler, add_mean, sub_mean
+from kdsr.models.layers import Conv, Upsampler, add_mean, gated, plane_sum, sub_mean
 
 
 class ChannelAttention(nn.Module):
@@ -36,7 +36,7 @@ class Block(nn.Module):
         conv = functools.partial(Conv, x.shape[-1], dtype=self.dtype)
         y = conv(name='conv2')(nn.relu(conv(name='conv1')(x)))
         gate = ChannelAttention(self.reduction, self.dtype, name='attention')
-        return x + y * gate(y.mean((1, 2), keepdims=True))
+        return x + gated(y, gate(plane_sum(y)[:, None, None] / (y.shape[1] * y.shape[2])))
 
 
 class Group(nn.Module):
