@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# All that a GPU is wanted for, in one visit; every part goes on where it stopped. Needs the images and benchmarks below DATA.
+#     DATA=../shared/data bash benchmarks/gpu.sh [OUT]
+# A strong teacher, the four arms with three seeds of 20,000 steps, the transforms, and the steps beside PyTorch; OUT/table.txt is the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-runs/gpu}
+export KDSR_DATA=${DATA:-../shared/data}
+sets=$KDSR_DATA/benchmarks/Set5,$KDSR_DATA/benchmarks/Set14,$KDSR_DATA/benchmarks/B100
+mkdir -p "$out"
+threads=--config.data.threads=$(nproc)
+python -m kdsr.main --config=experiments/teacher.py:strong --workdir="$out/teacher" "$threads"
+python -m kdsr.evaluate --model="$out/teacher" --data="$sets" | tee "$out/teacher.txt"
+shared=(--benchmarks="$sets" --set=--config.teacher="$out/teacher" --set=--config.patch=48 --set=--config.batch_size=16
+    --set=--config.eval_every=2000 --set=--config.save_every=2000 --set="$threads")
+python benchmarks/study.py --out="$out/study" --steps=20000 "${shared[@]}" | tee "$out/study.txt"
+python benchmarks/study.py --out="$out/transforms" --steps=2000 --seeds=0 "${shared[@]}" \
+    --arms=alone,output,spatial,channel,instance,fsp,attention,fitnet,pooled_spatial,rbf,mmd
+python benchmarks/transforms.py --runs="$out/transforms" | tee "$out/transforms.txt"
+python benchmarks/train_step.py | tee "$out/train_step.txt"
+python benchmarks/affinity.py | tee "$out/affinity.txt"
+cat "$out"/{teacher,study,transforms,train_step,affinity}.txt > "$out/table.txt"

@@ -1,0 +1,42 @@
+"""kdsr's side of the timings: the step that `kdsr.train` runs, on one batch, as a Candidate."""
+
+import jax
+import numpy as np
+import timing
+
+from kdsr import methods, parallel
+from kdsr.types import Batch
+
+
+def example(size, scale, patch):
+    """A batch of noise: the time does not depend on the picture."""
+    rng = np.random.default_rng(0)
+    image = lambda side: rng.random((size, side, side, 3), np.float32)
+    return Batch(image(patch), image(patch * scale))
+
+
+def of_kdsr(config, batch, precision='float32', **values):
+    """A Candidate that trains as `kdsr.train` does, and its method, first state and frozen networks.
+
+    precision: of float32 products on a GPU, 'float32' or 'tensorfloat32' (jax's own choice there).
+    """
+    method = methods.make(config)
+    frozen = parallel.place(method.frozen())
+    first = jax.device_get(method.init(jax.random.key(config.seed), batch))
+    step = parallel.pmapped(method.step)
+    now, fed = [parallel.place(first)], jax.device_put(parallel.shard(batch))
+
+    def run(n):
+        with jax.default_matmul_precision(precision):
+            for _ in range(n):
+                now[0], metrics = step(now[0], frozen, fed)
+        return float(jax.block_until_ready((now[0], metrics))[1]['loss/student'])
+
+    def temporary():
+        with jax.default_matmul_precision(precision):
+            program = step.lower(now[0], frozen, fed).compile()
+        return program.memory_analysis().temp_size_in_bytes / 2**20
+
+    growth = None if jax.default_backend() == 'cpu' else lambda run: None
+    name = f'kdsr {config.dtype if precision == "float32" else precision}'
+    return timing.Candidate(name, run, temporary, growth, **values), (method, first, frozen)

@@ -1,0 +1,108 @@
+"""Arms of one experiment, several seeds each, equal budgets: does distillation help, and by how much?
+
+    python benchmarks/study.py --out=runs/study --benchmarks=Set5,Set14,B100 --jobs=2        # four arms, three seeds
+    python benchmarks/study.py --out=runs/short --benchmarks=Set5 --arms=alone,spatial,fsp --seeds=0 --steps=300
+    python benchmarks/study.py --out=runs/study --benchmarks=Set5 --print                    # the table of what is there
+
+An arm is a run of `experiments/fakd.py:study`. Finished runs are kept, interrupted ones go on. With --jobs=N each has a core of
+its own. Arms (benchmarks/arms.py): alone (ground truth), output (+ the teacher's image), fakd10 and fakd1 (+ spatial affinity,
+weight 10 or 1), and the nine transforms by name, each with the weight at which it pulls as hard as spatial affinity with weight 10.
+"""
+
+import concurrent.futures
+import json
+import os
+import pathlib
+import queue
+import statistics
+import subprocess
+import sys
+
+from absl import flags
+from arms import ARMS
+
+from kdsr import commands, writers
+
+OUT = flags.DEFINE_string('out', None, 'folder of the runs: OUT/<arm>_<seed>', required=True)
+NAMES = flags.DEFINE_list('arms', ['alone', 'output', 'fakd10', 'fakd1'], 'arms, comma-separated')
+SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'seeds, comma-separated')
+STEPS = flags.DEFINE_integer('steps', 0, "budget; 0: the config's", lower_bound=0)
+JOBS = flags.DEFINE_integer('jobs', 1, 'runs side by side', lower_bound=1)
+WORDS = flags.DEFINE_string('words', 'study', 'argument of experiments/fakd.py that all arms share')
+SETS = flags.DEFINE_string('benchmarks', None, 'benchmark folders, comma-separated', required=True)
+SET = flags.DEFINE_multi_string('set', [], 'further override of all arms, e.g. --set=--config.dtype=bfloat16')
+PRINT = flags.DEFINE_bool('print', False, 'run nothing, print the table')
+
+
+def command(arm, seed):
+    """The run of one arm and seed as a command line."""
+    words, values = ARMS[arm]
+    overrides = [f'--config.method.{k}={v}' for k, v in values.items()]
+    config = f'--config=experiments/fakd.py:{",".join(filter(None, [WORDS.value, words]))}'
+    steps = [f'--config.steps={STEPS.value}'] if STEPS.value else []
+    common = [f'--config.seed={seed}', f'--workdir={OUT.value}/{arm}_{seed}']
+    return [sys.executable, '-m', 'kdsr.main', config, *common, *steps, *SET.value, *overrides]
+
+
+def run(job, cores):
+    """Runs and scores `job`, (arm, seed), on a core out of the queue `cores`; its console output goes to OUT/<arm>_<seed>.log."""
+    arm, seed = job
+    folder = pathlib.Path(OUT.value) / f'{arm}_{seed}'
+    scored = folder / 'benchmarks.json'  # of the student alone: the teacher would be scored anew in every run
+    score = [sys.executable, '-m', 'kdsr.evaluate', f'--model={folder}', f'--data={SETS.value}', f'--json={scored}']
+    core = cores.get()
+    pin = (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
+    try:
+        for line, result in ((command(arm, seed), folder / 'results.json'), (score, scored)):
+            if not result.is_file():
+                with folder.with_suffix('.log').open('a') as log:
+                    subprocess.run(line, stdout=log, stderr=subprocess.STDOUT, preexec_fn=pin, check=True)
+    except subprocess.CalledProcessError as e:
+        raise ValueError(f'{arm}, seed {seed}, ended with exit status {e.returncode}: see {folder.with_suffix(".log")}') from None
+    finally:
+        cores.put(core)
+
+
+def rows():
+    """One row per arm: seeds, PSNR-Y mean and sample standard deviation per set, mean gain over `alone` of the same seeds."""
+    found = {}
+    for file in sorted(pathlib.Path(OUT.value).glob('*_*/benchmarks.json')):
+        arm, _, seed = file.parent.name.rpartition('_')
+        scores = json.loads(file.read_text())
+        found.setdefault(arm, {})[seed] = {k: v['psnr_y'] for k, v in scores.items()}
+    table = []
+    for arm in [a for a in ARMS if a in found]:
+        row = {'arm': arm, 'seeds': len(found[arm])}
+        for name in next(iter(found[arm].values())):
+            values = {seed: scores[name] for seed, scores in found[arm].items() if name in scores}
+            spread = f' ± {statistics.stdev(values.values()):.3f}' if len(values) > 1 else ''
+            row[name] = f'{statistics.mean(values.values()):.3f}{spread}'
+            pairs = [v - found['alone'][seed][name] for seed, v in values.items() if seed in found.get('alone', {})]
+            if pairs and arm != 'alone':
+                row[name] += f' ({statistics.mean(pairs):+.3f})'
+        table.append(row)
+    return table
+
+
+def main(_):
+    """Runs what is missing and prints the table."""
+    unknown = [a for a in NAMES.value if a not in ARMS]
+    if unknown:
+        raise ValueError(f"--arms: '{unknown[0]}' is unknown (arms: {', '.join(ARMS)})")
+    jobs = [] if PRINT.value else [(arm, seed) for seed in SEEDS.value for arm in NAMES.value]
+    pathlib.Path(OUT.value).mkdir(parents=True, exist_ok=True)
+    cores, pinned = queue.Queue(), JOBS.value > 1 and hasattr(os, 'sched_setaffinity')
+    for i in range(JOBS.value):
+        cores.put(sorted(os.sched_getaffinity(0))[i % len(os.sched_getaffinity(0))] if pinned else None)
+    with concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool:
+        waiting = [pool.submit(run, job, cores) for job in jobs]
+        for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
+            future.result()
+            commands.progress('runs', done, len(jobs))
+    table = rows()
+    print('PSNR-Y in dB, mean ± sample standard deviation (mean gain over `alone` with the same seeds)')
+    print(writers.table(table, dict.fromkeys(dict.fromkeys(k for row in table for k in row), '')))
+
+
+if __name__ == '__main__':
+    commands.run(main)

@@ -1,0 +1,145 @@
+"""Training steps of kdsr beside the same steps in PyTorch: weights shared, losses equal before anything is timed.
+
+    python benchmarks/train_step.py [--case=edsr|fakd|all] [--repeats=7] [--pin] [--notorch]
+
+edsr: EDSR-baseline 16x64, x4, L1, Adam, batch 4, LR patches of 48. fakd: RCAN 10x6 learns from RCAN 10x20, x4, alpha 0.5, spatial
+affinity of three taps with weight 10, batch 2. kdsr's side is the step that `kdsr.train` runs. Ratios refer to eager PyTorch in
+NCHW where PyTorch is installed. On a GPU, TF32, bfloat16, channels_last and torch.compile join, and the share of the measured
+peak rate.
+
+--pin keeps the process on one core: the only way to compare on a machine that does other things as well.
+"""
+
+import pathlib
+import tempfile
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import ours
+import timing
+from absl import flags
+
+from kdsr import commands, cost, models
+from kdsr import config as kdsr
+from kdsr.models import exports
+
+CASE = flags.DEFINE_enum('case', 'all', ['edsr', 'fakd', 'all'], 'which step')
+REPEATS = flags.DEFINE_integer('repeats', 7, 'timings of each candidate', lower_bound=1)
+PIN = flags.DEFINE_bool('pin', False, 'stay on one core')
+TORCH = flags.DEFINE_bool('torch', None, 'compare with PyTorch; left out: where it is installed')
+
+SCALE, PATCH = 4, 48
+TEACHER, STUDENT = {'scale': SCALE, 'groups': 10, 'blocks': 20}, {'groups': 10, 'blocks': 6}
+
+
+def edsr_config(_):
+    """Plain training of EDSR-baseline."""
+    config = kdsr.base(batch_size=4, student=kdsr.model('edsr', blocks=16, features=64))
+    config.method = {'name': 'supervised', 'loss': 'l1'}
+    return config
+
+
+def fakd_config(folder):
+    """FAKD from a teacher with random weights, written to `folder`."""
+    teacher = models.init(models.build('rcan', **TEACHER), jax.random.key(1), np.zeros((1, 16, 16, 3), np.float32))
+    exports.save(folder / 'teacher', name='rcan', args=TEACHER, variables=teacher)
+    config = kdsr.base(batch_size=2, student=kdsr.model('rcan', **STUDENT), teacher=str(folder / 'teacher'))
+    config.method = {
+        'name': 'fakd', 'alpha': 0.5, 'w_affinity': 10.0, 'transforms': 'spatial', 'taps': '', 'adapter': False,
+        'pool': 1, 'pool_type': 'max', 'eps': 1e-8, 'pixel_range': 255.0,
+    }  # fmt: skip
+    return config
+
+
+CASES = {'edsr': edsr_config, 'fakd': fakd_config}
+
+
+def of_torch(config, first, frozen, batch, variant, **values):
+    """A Candidate of the twin networks with the same weights."""
+    import torch_twins as twins
+
+    network = lambda name, args, params: twins.placed(twins.copy_weights(twins.NETWORKS[name](**args), params), variant)
+    student = network(config.student.name, {'scale': SCALE, **config.student.args}, first.nets['student'].params)
+    if config.method.name == 'fakd':
+        teacher = network('rcan', TEACHER, jax.device_get(frozen['teacher']['params'])).requires_grad_(False)
+        loss = twins.fakd_loss(student, teacher, config.method.alpha, config.method.w_affinity)
+    else:
+        loss = twins.supervised_loss(student)
+    run = twins.trainer(student, loss, batch.lr, batch.hr, variant, config.optimizer.learning_rate)
+    growth = twins.cuda_growth if variant.device == 'cuda' else None
+    dtype = 'bfloat16' if variant.half else 'tensorfloat32' if variant.tf32 else 'float32'
+    name = f'torch {"NHWC" if variant.channels_last else "NCHW"} {dtype} {variant.compile or "eager"}'
+    return timing.Candidate(name, run, growth=growth, **values)
+
+
+def torch_variants():
+    """What PyTorch is timed as; the first is what the ratios refer to."""
+    from torch_twins import Variant, torch
+
+    if jax.default_backend() != 'gpu':
+        torch.set_num_threads(timing.cores())
+        return [Variant(), Variant(channels_last=True)]
+    if not torch.cuda.is_available():
+        raise ValueError('jax runs on the GPU and PyTorch does not: install a CUDA build of PyTorch, or pass --notorch')
+    torch.backends.cudnn.benchmark = True
+    half = Variant('cuda', channels_last=True, half=True)
+    compiled = [half._replace(compile=mode) for mode in ('default', 'reduce-overhead')]
+    return [Variant('cuda'), Variant('cuda', tf32=True), half, *compiled]
+
+
+def candidates_of(case, torch):
+    """The candidates of a case, what the ratios refer to first; its batch size; its floating-point operations."""
+    coarse = {'tolerance': 2e-2}
+    with tempfile.TemporaryDirectory() as folder:
+        config = CASES[case](pathlib.Path(folder))
+        batch = ours.example(config.batch_size, SCALE, PATCH)
+        mine, (method, first, frozen) = ours.of_kdsr(config, batch)
+        mine = [mine]
+        if jax.default_backend() == 'gpu':
+            half = config.copy_and_resolve_references()
+            half.dtype = 'bfloat16'
+            mine += [ours.of_kdsr(config, batch, 'tensorfloat32', **coarse)[0], ours.of_kdsr(half, batch, **coarse)[0]]
+    theirs = torch_variants() if torch else []
+    theirs = [of_torch(config, first, frozen, batch, v, **(coarse if v.half or v.tf32 else {})) for v in theirs]
+    counted = cost.macs(method.step, first, frozen, batch)
+    return theirs + mine, config.batch_size, 2 * (counted['conv'] + counted['dot'])
+
+
+def measure(case, torch):
+    """Prints the table of one case."""
+    gpu = jax.default_backend() == 'gpu'
+    candidates, size, work = candidates_of(case, torch)
+    machine = jax.devices()[0].device_kind if gpu else f'{timing.cores()} CPU core(s)'
+    print(f'\n{case}: {work / 1e9:.0f} GFLOP a step, batch {size}, {machine}')
+    rows = timing.compare(candidates, REPEATS.value, 20 if gpu else 1, timing.agree(candidates), work)
+    if gpu:
+        peak = matmul_rate()
+        print(f'bfloat16 matmul peak, measured: {peak / 1e12:.0f} TFLOP/s')
+        rows = [row | {'of bf16 peak': 1e9 * row['GFLOP/s'] / peak} for row in rows]
+    print(timing.table(rows), flush=True)
+
+
+def matmul_rate(n=8192, times=20):
+    """Floating-point operations per second of bfloat16 matrix products with a float32 sum: the best of five runs."""
+    a = jnp.ones((n, n), jnp.bfloat16)
+    product = jax.jit(lambda x, y: jnp.dot(x, y, preferred_element_type=jnp.float32).astype(jnp.bfloat16))
+    product(a, a).block_until_ready()
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        jax.block_until_ready([product(a, a) for _ in range(times)])
+        seconds.append(time.perf_counter() - began)
+    return 2 * n**3 * times / min(seconds)
+
+
+def main(_):
+    """Measures the cases asked for."""
+    torch = timing.start(PIN.value, TORCH.value)
+    for case in CASES if CASE.value == 'all' else [CASE.value]:
+        measure(case, torch)
+
+
+if __name__ == '__main__':
+    commands.run(main)
