@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from kdsr.models import exports
 
-GENERATORS = ('edsr', 'rcan', 'rdn', 'san')
+GENERATORS = ('edsr', 'rcan', 'rdn', 'san', 'srresnet')
 DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 
 
@@ -45,7 +45,28 @@ def build_block(block, config):
 
 def init(net, key, example):
     """Random variables of `net` for inputs like `example` (an array or a list of them)."""
-    return jax.jit(net.init)(key, example)
+    # Not jitted: hundreds of random draws in one program take XLA minutes to compile (RCAN 10x6 on CPU: 70 s, so 7 s).
+    return net.init(key, example)
+
+
+def train_apply(net, params, vars, x, axis=None):
+    """`net` on `x` as training sees it: (outputs, new vars).
+
+    Args:
+      net: linen module. One with batch norm takes `train` and `axis` in its call.
+      params: its parameters.
+      vars: its other collections, {} if none. 'batch_stats' among them makes batch norm use this batch's statistics.
+      x: its input.
+      axis: name of the device axis over which a batch's statistics are joined, None for one device.
+
+    Returns:
+      What `net.apply` gives, and `vars` with the statistics moved on (just `vars` for a net without). A network that is called
+      twice in a step takes the new vars in the second call.
+    """
+    if 'batch_stats' not in vars:
+        return net.apply({'params': params, **vars}, x), vars
+    outputs, moved = net.apply({'params': params, **vars}, x, train=True, axis=axis, mutable=['batch_stats'])
+    return outputs, {**vars, **moved}
 
 
 def taps(generator):
