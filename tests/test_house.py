@@ -14,7 +14,7 @@ ALLOWED = {
     'metrics': set(),
     'types': set(),
     'compiled': set(),
-    'models': {'compiled', 'data.resize'},
+    'models': {'compiled', 'metrics', 'data.resize'},
     'methods': {'losses', 'models', 'steps', 'optim', 'types', 'data.resize'},
     'data': {'types', 'commands'},
 }

@@ -149,7 +149,7 @@ def tiny(name, dtype='float32'):
     return net, jax.tree.map(draw, jax.eval_shape(net.init, jax.random.key(0), lr)), lr
 
 
-@pytest.mark.parametrize('name', models.names())
+@pytest.mark.parametrize('name', TINY)
 def test_tap_names_shapes_and_the_skip_law(name):
     net, variables, lr = tiny(name)
     params, unit = variables['params'], 'group' if name in ('rcan', 'san') else 'block'

@@ -49,6 +49,18 @@ def init(net, key, example):
     return net.init(key, example)
 
 
+def start(net, config, key, example):
+    """The variables a run's student begins with: those of the export `config.student_init`, or random ones where it is empty.
+
+    Raises FileNotFoundError and ValueError as `load` does, also where the export is another network.
+    """
+    if not config.get('student_init'):
+        return init(net, key, example)
+    _, variables = exports.read(config.student_init)
+    exports.check(variables, jax.eval_shape(net.init, key, example), config.student_init)
+    return jax.tree.map(jnp.asarray, variables)
+
+
 def train_apply(net, params, vars, x, axis=None):
     """`net` on `x` as training sees it: (outputs, new vars).
 

@@ -58,12 +58,14 @@ def save(path, *, name, args, variables, dtype='float32', **card):
       path: directory; files in it are replaced, the card last, so that a kill between leaves a mismatch that `read` reports.
       name, args: what `models.build(name, **args)` takes.
       variables: flax variables, `{'params': ..., ...}`.
-      dtype: 'float32' or 'float16', the stored precision.
+      dtype: 'float32' or 'float16', the stored precision of the parameters.
       **card: anything JSON-able to keep beside (scores, data, command, ...).
     """
     path = pathlib.Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    arrays = {k: np.ascontiguousarray(np.asarray(v), dtype=dtype) for k, v in flatten(variables).items()}
+    # running statistics stay float32: variances beyond float16's 65504 would become infinite and silence their channel
+    kept = {k: dtype if k.startswith('params/') else 'float32' for k in flatten(variables)}
+    arrays = {k: np.ascontiguousarray(np.asarray(v), dtype=kept[k]) for k, v in flatten(variables).items()}
     blob = safetensors.save(arrays)
     card = {
         'model': name,

@@ -145,6 +145,10 @@ def uniform(fan_in):
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
+# `Conv(..., **GLOROT)` draws by Keras' default law instead.
+GLOROT = {'kernel_init': nn.initializers.glorot_uniform(), 'bias_init': nn.initializers.zeros}
+
+
 class Conv(nn.Module):
     """`[B, H, W, I]` -> `[B, H, W, features]`, stride 1, zero padding (SAME); the house convolution with parameters.
 
@@ -169,6 +173,33 @@ class Conv(nn.Module):
         if self.use_bias:
             y = add_bias(y, self.param('bias', self.bias_init or init, (self.features,), jnp.float32).astype(self.dtype))
         return y
+
+
+class StridedConv(nn.Module):
+    """`[B, H, W, I]` -> `[B, ceil(H/stride), ceil(W/stride), features]`, zero padding by TensorFlow's rule for SAME.
+
+    Even sides get no padding at the top and left and one row and column at the bottom and right (k = 3, stride 2): PyTorch's
+    `padding=1` reads other pixels. Parameters and initial law as in `Conv`. Not for the inside of `scan` or `cond` on CPU:
+    the gradient is autodiff's.
+    """
+
+    features: int
+    kernel_size: int = 3
+    stride: int = 2
+    dtype: str = 'float32'
+    kernel_init: Callable | None = None
+    bias_init: Callable | None = None
+
+    @nn.compact
+    def __call__(self, x):
+        k, s, inputs = self.kernel_size, self.stride, x.shape[-1]
+        init = uniform(inputs * k * k)
+        kernel = self.param('kernel', self.kernel_init or init, (k, k, inputs, self.features), jnp.float32)
+        bias = self.param('bias', self.bias_init or init, (self.features,), jnp.float32)
+        total = [max((-(-size // s) - 1) * s + k - size, 0) for size in x.shape[1:3]]
+        padding = [(t // 2, t - t // 2) for t in total]
+        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
+        return add_bias(lax.conv_general_dilated(x.astype(self.dtype), kernel, (s, s), padding, dimension_numbers=NHWC), bias)
 
 
 def pixel_shuffle(x, r):
