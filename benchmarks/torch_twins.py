@@ -123,6 +123,7 @@ def rcan(scale=4, groups=10, blocks=20, features=64, reduction=16):
     return Network(parts, (f'group{round(0.3 * groups)}', f'group{round(0.7 * groups)}'), scale, features)
 
 
+NAMES = {'kernel': 'weight', 'gamma': 'weight', 'beta': 'bias', 'alpha': 'weight'}  # kdsr's name -> PyTorch's
 NETWORKS = {'edsr': edsr, 'rcan': rcan}
 
 
@@ -136,14 +137,18 @@ def copy_weights(net, params):
                 visit(value, (*path, name))
                 continue
             value = np.asarray(value)
-            if path[0] == 'up':  # kdsr shuffles channel (dy, dx, c), PyTorch channel (c, dy, dx)
+            if path[0] == 'up' and path[1].startswith('conv'):  # kdsr shuffles channel (dy, dx, c), PyTorch channel (c, dy, dx)
                 r = net.up.factors[int(path[1].removeprefix('conv')) - 1]
                 value = np.moveaxis(value.reshape(*value.shape[:-1], r, r, -1), -1, -3).reshape(value.shape)
-            value = value.transpose(3, 2, 0, 1) if name == 'kernel' else value
-            state['.'.join((*path, name.replace('kernel', 'weight')))] = torch.tensor(np.ascontiguousarray(value))
+            if name == 'kernel':
+                value = value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+            state['.'.join((*path, NAMES.get(name, name)))] = torch.tensor(np.ascontiguousarray(value))
 
     visit(params, ())
-    net.load_state_dict(state)
+    missing, unexpected = net.load_state_dict(state, strict=False)
+    wrong = [*unexpected, *(k for k in missing if not k.endswith(('running_mean', 'running_var', 'num_batches_tracked')))]
+    if wrong:
+        raise ValueError(f'the twin has other parameters: {", ".join(wrong)}')
     return net
 
 

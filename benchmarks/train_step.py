@@ -1,11 +1,11 @@
 """Training steps of kdsr beside the same steps in PyTorch: weights shared, losses equal before anything is timed.
 
-    python benchmarks/train_step.py [--case=edsr|fakd|all] [--repeats=7] [--pin] [--notorch]
+    python benchmarks/train_step.py [--case=edsr|fakd|srgan|all] [--repeats=7] [--pin] [--notorch]
 
 edsr: EDSR-baseline 16x64, x4, L1, Adam, batch 4, LR patches of 48. fakd: RCAN 10x6 learns from RCAN 10x20, x4, alpha 0.5, spatial
-affinity of three taps with weight 10, batch 2. kdsr's side is the step that `kdsr.train` runs. Ratios refer to eager PyTorch in
-NCHW where PyTorch is installed. On a GPU, TF32, bfloat16, channels_last and torch.compile join, and the share of the measured
-peak rate.
+affinity of three taps with weight 10, batch 2. srgan: SRResNet 64x16 and SRGAN's discriminator on HR patches of 96,
+content of VGG19, vanilla, batch 4. kdsr's side is the step that `kdsr.train` runs. Ratios refer to eager PyTorch in NCHW where it
+is installed. On a GPU, TF32, bfloat16, channels_last and torch.compile join, and the share of the measured peak rate.
 
 --pin keeps the process on one core: the only way to compare on a machine that does other things as well.
 """
@@ -23,14 +23,14 @@ from absl import flags
 
 from kdsr import commands, cost, models
 from kdsr import config as kdsr
-from kdsr.models import exports
+from kdsr.models import exports, vgg
 
-CASE = flags.DEFINE_enum('case', 'all', ['edsr', 'fakd', 'all'], 'which step')
+CASE = flags.DEFINE_enum('case', 'all', ['edsr', 'fakd', 'srgan', 'all'], 'which step')
 REPEATS = flags.DEFINE_integer('repeats', 7, 'timings of each candidate', lower_bound=1)
 PIN = flags.DEFINE_bool('pin', False, 'stay on one core')
 TORCH = flags.DEFINE_bool('torch', None, 'compare with PyTorch; left out: where it is installed')
 
-SCALE, PATCH = 4, 48
+SCALE = 4
 TEACHER, STUDENT = {'scale': SCALE, 'groups': 10, 'blocks': 20}, {'groups': 10, 'blocks': 6}
 
 
@@ -53,25 +53,59 @@ def fakd_config(folder):
     return config
 
 
-CASES = {'edsr': edsr_config, 'fakd': fakd_config}
+def srgan_config(folder):
+    """SRGAN's two players; VGG19 with random weights, written to `folder`."""
+    net = vgg.VGG(depth=19, taps=('relu5_4',))
+    variables = models.init(net, jax.random.key(1), np.zeros((1, 32, 32, 3), np.float32))
+    exports.save(folder / 'vgg', name='vgg', args={'depth': 19}, variables=variables)
+    config = kdsr.base(batch_size=4, patch=24, student=kdsr.model('srresnet', blocks=16, features=64))
+    config.method = {
+        'name': 'gan', 'pixel': 'l2', 'w_pixel': 0.0, 'pixel_range': 255.0, 'adversarial': 'vanilla', 'w_adv': 1e-3,
+        'content': {'network': str(folder / 'vgg'), 'tap': 'relu5_4', 'norm': 'l2', 'weight': 100.0},
+        'discriminator': {'features': 64, 'hidden': 1024},
+    }  # fmt: skip
+    return config
+
+
+CASES = {'edsr': edsr_config, 'fakd': fakd_config, 'srgan': srgan_config}
 
 
 def of_torch(config, first, frozen, batch, variant, **values):
     """A Candidate of the twin networks with the same weights."""
+    import torch_srgan
     import torch_twins as twins
 
     network = lambda name, args, params: twins.placed(twins.copy_weights(twins.NETWORKS[name](**args), params), variant)
-    student = network(config.student.name, {'scale': SCALE, **config.student.args}, first.nets['student'].params)
+    args = {'scale': SCALE, **config.student.args}
+    if config.method.name == 'gan':
+        params = first.nets['student'].params, first.nets['disc'].params, jax.device_get(frozen['features']['params'])
+        nets = torch_srgan.Generator(**args), torch_srgan.Discriminator(), torch_srgan.VGG19().requires_grad_(False)
+        nets = [twins.placed(twins.copy_weights(net, p), variant) for net, p in zip(nets, params, strict=True)]
+        settings = {'weight': config.method.content.weight, 'adversarial': config.method.w_adv}
+        rate = config.optimizer.learning_rate
+        run = torch_srgan.trainer(*nets, batch.lr, batch.hr, variant, learning_rate=rate, **settings)
+        return timing.Candidate(label(variant), run, growth=growth_of(variant), **values)
+    student = network(config.student.name, args, first.nets['student'].params)
     if config.method.name == 'fakd':
         teacher = network('rcan', TEACHER, jax.device_get(frozen['teacher']['params'])).requires_grad_(False)
         loss = twins.fakd_loss(student, teacher, config.method.alpha, config.method.w_affinity)
     else:
         loss = twins.supervised_loss(student)
     run = twins.trainer(student, loss, batch.lr, batch.hr, variant, config.optimizer.learning_rate)
-    growth = twins.cuda_growth if variant.device == 'cuda' else None
+    return timing.Candidate(label(variant), run, growth=growth_of(variant), **values)
+
+
+def label(variant):
+    """A PyTorch variant in words."""
     dtype = 'bfloat16' if variant.half else 'tensorfloat32' if variant.tf32 else 'float32'
-    name = f'torch {"NHWC" if variant.channels_last else "NCHW"} {dtype} {variant.compile or "eager"}'
-    return timing.Candidate(name, run, growth=growth, **values)
+    return f'torch {"NHWC" if variant.channels_last else "NCHW"} {dtype} {variant.compile or "eager"}'
+
+
+def growth_of(variant):
+    """How a PyTorch variant's memory is measured."""
+    import torch_twins as twins
+
+    return twins.cuda_growth if variant.device == 'cuda' else None
 
 
 def torch_variants():
@@ -94,7 +128,7 @@ def candidates_of(case, torch):
     coarse = {'tolerance': 2e-2}
     with tempfile.TemporaryDirectory() as folder:
         config = CASES[case](pathlib.Path(folder))
-        batch = ours.example(config.batch_size, SCALE, PATCH)
+        batch = ours.example(config.batch_size, SCALE, config.patch)
         mine, (method, first, frozen) = ours.of_kdsr(config, batch)
         mine = [mine]
         if jax.default_backend() == 'gpu':
