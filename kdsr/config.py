@@ -42,6 +42,11 @@ def model(name, **args):
     return ml_collections.ConfigDict({'name': name, 'args': args})
 
 
+def block(values):
+    """A dict as a ConfigDict: one of the blocks in `config.stages` (see kdsr.stages)."""
+    return ml_collections.ConfigDict(values)
+
+
 def base(**values):
     """The fields that every run has, with their defaults; `values` change or add."""
     config = ml_collections.ConfigDict(
@@ -53,12 +58,14 @@ def base(**values):
             'batch_size': 16,  # over all devices
             'steps': 1000,  # batches
             'dtype': 'float32',  # compute dtype of the networks; parameters, losses and statistics stay float32
+            'student_init': '',  # export whose weights the student starts from; '': random ones
             'ema_decay': 0.0,  # 0: no averaged weights
             'log_every': 50,
             'eval_every': 500,
             'save_every': 500,
             'export': 'best',  # which weights are exported: 'best' by validation PSNR, or 'latest'
             'export_dtype': 'float32',
+            'lpips': '',  # 'alex' or 'vgg': the final table has LPIPS as well
             'benchmarks': '',  # comma-separated benchmark folders, evaluated once at the end
             'data': embedded(),
             'optimizer': adam(1e-4),

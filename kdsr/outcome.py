@@ -69,7 +69,8 @@ class Outcome:
         for folder in filter(None, config.benchmarks.split(',')):
             sets[pathlib.Path(folder).name] = benchmarks.read(folder, config.scale)
         fns = {'bicubic': self.others['bicubic'], 'student': student, **{k: v for k, v in self.others.items() if k != 'bicubic'}}
-        found = evaluate.results(fns, sets, config.scale)
+        extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
+        found = evaluate.results(fns, sets, config.scale, extra=extra)
         costs = {k: cost.summary(v) for k, v in fns.items() if k != 'bicubic'}
         rows = [
             {'set': s, 'network': k, **found[k][s], 'gain_db': found[k][s]['psnr_y'] - found['bicubic'][s]['psnr_y']}
@@ -82,7 +83,8 @@ class Outcome:
             temporary = self.workdir / 'results.json.tmp'
             temporary.write_text(json.dumps(results, indent=1) + '\n')
             os.replace(temporary, self.workdir / 'results.json')
-            print('\n' + writers.table(rows, COLUMNS))
+            columns = COLUMNS | ({'lpips': evaluate.FORMATS['lpips']} if extra else {})
+            print('\n' + writers.table(rows, columns))
             print('\n' + writers.table([{'network': k, **v} for k, v in costs.items()], COST_COLUMNS))
             print(
                 f'(gain over bicubic; GMACs and ms on a {costs["student"]["lr_shape"][2]}x{costs["student"]["lr_shape"][1]} '

@@ -1,5 +1,6 @@
 """Runs the stages of a config in order and skips the finished ones."""
 
+import difflib
 import json
 import pathlib
 
@@ -10,12 +11,13 @@ from kdsr import train, writers
 def run(config, workdir):
     """Trains every stage and returns the results of the last.
 
-    A config without `stages` is one stage in `workdir` itself. Otherwise `stages` is a tuple of configs, each with a `name`,
-    a directory `workdir/<name>` and a fresh optimiser. Where a stage's teacher says 'stage:NAME/NET', it is the export of
-    that earlier stage.
+    A config without `stages` is one stage in `workdir` itself. Otherwise `stages` is a tuple of blocks, each with a `name` and the
+    fields in which the stage differs from the config (a block such as `method` is replaced as a whole), so that an override of the
+    config reaches all stages that do not set the field themselves. Each has a directory `workdir/<name>` and a fresh optimiser.
+    Where a stage's `teacher` or `student_init` says 'stage:NAME/NET', it is the export of that earlier stage.
     """
     workdir = pathlib.Path(workdir)
-    stages = config.get('stages') or (config,)
+    stages = [derived(config, block) for block in config.get('stages') or ({},)]
     names = [s.name for s in stages]
     if len(set(names)) < len(names):
         raise ValueError(f'config.stages: names must differ, got {", ".join(names)}')
@@ -34,16 +36,33 @@ def run(config, workdir):
     return results
 
 
+def derived(config, block):
+    """The config of one stage: `config` with the fields of `block` instead of its own."""
+    stage = config.copy_and_resolve_references()
+    with stage.unlocked():
+        if 'stages' in stage:
+            del stage.stages
+        for field, value in block.items():
+            if field not in stage:
+                near = difflib.get_close_matches(field, list(stage), 1)
+                hint = f", did you mean '{near[0]}'?" if near else ''
+                raise ValueError(f"config.stages: field '{field}' of stage '{block.get('name', '')}' is unknown{hint}")
+            stage[field] = value
+    return stage
+
+
 def resolved(stage, workdir, finished):
-    """`stage` with 'stage:NAME/NET' replaced by the export directory of an earlier stage."""
-    teacher = stage.get('teacher', '')
-    if not teacher.startswith('stage:'):
+    """`stage` with 'stage:NAME/NET' in `teacher` and `student_init` replaced by the export directory of an earlier stage."""
+    found = {k: stage.get(k) or '' for k in ('teacher', 'student_init')}
+    found = {k: v for k, v in found.items() if v.startswith('stage:')}
+    if not found:
         return stage
-    name, _, net = teacher.removeprefix('stage:').partition('/')
-    if name not in finished:
-        raise ValueError(
-            f"config.teacher='{teacher}': no earlier stage is called '{name}' (earlier: {', '.join(finished) or 'none'})"
-        )
     stage = stage.copy_and_resolve_references()
-    stage.teacher = str(workdir / name / 'export' / (net or 'student'))
+    for field, value in found.items():
+        name, _, net = value.removeprefix('stage:').partition('/')
+        if name not in finished:
+            raise ValueError(
+                f"config.{field}='{value}': no earlier stage is called '{name}' (earlier: {', '.join(finished) or 'none'})"
+            )
+        stage[field] = str(workdir / name / 'export' / (net or 'student'))
     return stage

@@ -1,9 +1,10 @@
 """Run by test_parallel in processes of their own, since the number of devices is fixed when jax starts.
 
-device_worker.py steps ROOM OUT | restore ROOM OUT | main ROOM WORKDIR STEPS PORT INDEX
+device_worker.py steps ROOM OUT | restore ROOM OUT | main ROOM WORKDIR STEPS PORT INDEX, with TINY=fakd or srgan_kd
 """
 
 import json
+import os
 import pathlib
 import sys
 
@@ -34,7 +35,7 @@ def built(room):
     from kdsr import methods, parallel
     from kdsr.types import Batch
 
-    config = tiny.config(room / 'images', room / 'teacher')
+    config = tiny.CONFIGS[os.environ.get('TINY', 'fakd')](room)
     method = methods.make(config)
     rng = np.random.default_rng(0)
     batches = [Batch(rng.random((8, 16, 16, 3), np.float32), rng.random((8, 32, 32, 3), np.float32)) for _ in range(3)]
@@ -101,7 +102,7 @@ def main(room, workdir, total, port, index):
         command.distributed(f'localhost:{port}', 2, index)
     from kdsr import outcome, parallel, train
 
-    config = tiny.config(room / 'images', room / 'teacher')
+    config = tiny.CONFIGS[os.environ.get('TINY', 'fakd')](room)
     finish = outcome.Outcome.finish
 
     def keep(self, state, facts):

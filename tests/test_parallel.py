@@ -33,9 +33,15 @@ def room(tmp_path_factory):
     return tiny.room(tmp_path_factory.mktemp('parallel'))
 
 
+@pytest.fixture(scope='module', params=['fakd', 'srgan_kd'])
+def method(request):
+    """What is trained: one player, or three with batch norm."""
+    return request.param
+
+
 @pytest.fixture(scope='module')
-def one_and_eight(room):
-    both = [start('steps', room, room / f'd{n}', devices=n) for n in (1, 8)]
+def one_and_eight(room, method):
+    both = [start('steps', room, room / f'{method}{n}', devices=n, TINY=method) for n in (1, 8)]
     return [finish(p) for p in both]
 
 
@@ -49,10 +55,10 @@ def largest_difference(a, b):
     return max(float(np.abs(a[k] - b[k]).max()) for k in a)
 
 
-def test_eight_devices_equal_one(room, one_and_eight):
+def test_eight_devices_equal_one(room, method, one_and_eight):
     assert [f['devices'] for f in one_and_eight] == [1, 8]
-    one, eight = (weights(room / f'd{n}' / 'weights.npz') for n in (1, 8))
-    assert largest_difference(one, weights(room / 'd1' / 'before.npz')) > 1e-4  # it did train
+    one, eight = (weights(room / f'{method}{n}' / 'weights.npz') for n in (1, 8))
+    assert largest_difference(one, weights(room / f'{method}1' / 'before.npz')) > 1e-4  # it did train
     assert largest_difference(one, eight) < 1e-5
 
 
@@ -72,10 +78,10 @@ def test_sum_of_ones_is_the_device_count(one_and_eight):
     assert [f['ones'] for f in one_and_eight] == [1, 8]
 
 
-def test_checkpoint_of_eight_devices_opens_on_one(room, one_and_eight):
-    facts = finish(start('restore', room, room / 'd8', devices=1))
+def test_checkpoint_of_eight_devices_opens_on_one(room, method, one_and_eight):
+    facts = finish(start('restore', room, room / f'{method}8', devices=1, TINY=method))
     assert facts['step'] == 3
-    assert largest_difference(weights(room / 'd8' / 'weights.npz'), weights(room / 'd8' / 'restored.npz')) == 0.0
+    assert largest_difference(weights(room / f'{method}8' / 'weights.npz'), weights(room / f'{method}8' / 'restored.npz')) == 0.0
 
 
 def test_one_device_runs_the_fast_convolutions(one_and_eight):

@@ -21,8 +21,15 @@ def room(tmp_path_factory):
     return tiny.room(tmp_path_factory.mktemp('survival'))
 
 
-def start(room, workdir, *flags):
-    command = [sys.executable, '-m', 'kdsr.main', f'--config={HERE / "tiny_config.py"}:{room}', f'--workdir={workdir}', *flags]
+def start(room, workdir, *flags, method='fakd'):
+    command = [
+        sys.executable,
+        '-m',
+        'kdsr.main',
+        f'--config={HERE / "tiny_config.py"}:{method}@{room}',
+        f'--workdir={workdir}',
+        *flags,
+    ]
     env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{HERE.parent}:{HERE}', 'KDSR_CACHE': str(room / 'cache')}
     return subprocess.Popen(command, env=env, cwd=HERE.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -116,6 +123,21 @@ def test_sigterm_saves_and_leaves_cleanly(room, whole):
     assert 'the same command goes on from here' in err and 'Traceback' not in err
     finish(start(room, workdir))
     same_files(workdir, whole[0])
+
+
+def test_three_players_with_batch_norm_survive_a_kill_bit_for_bit(room):
+    """Students and critics of SRGAN lightening: parameters, batch statistics and all three optimisers."""
+    whole, killed = room / 'gan_whole', room / 'gan_killed'
+    finish(start(room, whole, method='srgan_kd'))
+    process = start(room, killed, method='srgan_kd')
+    wait_for(lambda: steps_done(killed) >= 10, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finish(start(room, killed, method='srgan_kd'))
+    same_files(killed, whole)
+    kept = final_state(killed)[1]
+    for net in ('student', 'disc', 'disc_teacher'):
+        assert any(net in k and 'batch_stats' in k for k in kept) and any(net in k and "'mu'" in k for k in kept)
 
 
 def test_files_of_a_run(whole):

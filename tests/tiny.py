@@ -42,10 +42,23 @@ def teacher(path, seed=1, features=12):
     return path
 
 
+def perceptual(path, seed=2):
+    """Writes the first two layers of an untrained VGG16 as an export and returns its path."""
+    import jax
+
+    from kdsr.models import vgg
+
+    args = {'depth': 16, 'taps': ['relu1_2']}
+    variables = models.init(vgg.VGG(depth=16, taps=('relu1_2',)), jax.random.key(seed), np.zeros((1, 16, 16, 3), np.float32))
+    exports.save(path, name='vgg', args=args, variables=variables)
+    return path
+
+
 def room(path):
-    """Writes training pictures to `path`/images and a teacher to `path`/teacher; returns `path`."""
+    """Writes training pictures, a teacher and a perceptual network to `path`/images, /teacher and /vgg; returns `path`."""
     folder(path / 'images')
     teacher(path / 'teacher')
+    perceptual(path / 'vgg')
     return path
 
 
@@ -68,3 +81,17 @@ def config(images, teacher_path, **values):
     config.method = dict(METHOD)
     config.update(values)
     return config
+
+
+def gan(room, technique='gan2gan', **values):
+    """A x2 run of SRGAN lightening with batch norm in the student and in both critics."""
+    tiny = config(room / 'images', room / 'teacher', student=kdsr.model('srresnet', blocks=2, features=8), **values)
+    tiny.method = {
+        'name': 'srgan_kd', 'technique': technique, 'pixel_range': 255.0, 'w_pixel': 1e-3, 'w_adv': 1e-1, 'w_adv_teacher': 1e-1,
+        'adversarial': 'relativistic', 'discriminator': {'features': 4, 'hidden': 16},
+        'content': {'network': str(room / 'vgg'), 'tap': 'relu1_2', 'norm': 'l2', 'weight': 0.1},
+    }  # fmt: skip
+    return tiny
+
+
+CONFIGS = {'fakd': lambda room: config(room / 'images', room / 'teacher'), 'srgan_kd': gan}

@@ -1,4 +1,4 @@
-"""A config file for subprocess tests: `tiny_config.py:ROOM` with ROOM/images and ROOM/teacher."""
+"""A config file for subprocess tests: `tiny_config.py:ROOM` or `:srgan_kd@ROOM`, with ROOM/images, ROOM/teacher and ROOM/vgg."""
 
 import pathlib
 
@@ -8,7 +8,8 @@ from kdsr import config as kdsr
 
 
 def get_config(room):
-    config = tiny.config(pathlib.Path(room) / 'images', pathlib.Path(room) / 'teacher')
+    method, _, room = room.rpartition('@')
+    config = tiny.CONFIGS[method or 'fakd'](pathlib.Path(room))
     config.steps, config.log_every, config.eval_every, config.save_every = 24, 2, 8, 4
     config.optimizer = kdsr.adam(1e-3, clip=1.0)
     config.ema_decay = 0.9

@@ -120,7 +120,7 @@ def make(cfg):
     ema = ('student',) if cfg.ema_decay else ()
 
     def losses(params, ctx):
-        sr, ours = student.apply({'params': params['student'], **ctx.vars['student']}, ctx.batch.lr)
+        (sr, ours), variables = models.train_apply(student, params['student'], ctx.vars['student'], ctx.batch.lr, ctx.axis)
         teacher_sr, theirs = teacher.module.apply(ctx.frozen['teacher'], ctx.batch.lr)
         ours, theirs = [ours[s] for s, _ in pairs], [theirs[t] for _, t in pairs]
         if adapter:
@@ -131,10 +131,10 @@ def make(cfg):
             sr, ctx.batch.hr, teacher_sr, ours, theirs,
             alpha=m.alpha, w_affinity=m.w_affinity, weights=weights, distances=distances | coupled, pixel_range=m.pixel_range,
         )  # fmt: skip
-        return {name: loss for name in names}, ({}, parts)
+        return {name: loss for name in names}, ({'student': variables}, parts)
 
     def init(key, batch):
-        nets = {'student': models.init(student, key, batch.lr[:1, :16, :16])}
+        nets = {'student': models.start(student, cfg, key, batch.lr[:1, :16, :16])}
         if adapter:
             examples = [jnp.zeros((1, 16, 16, w)) for w, _ in widths]
             nets['adapt'] = models.init(adapter, jax.random.fold_in(key, 1), examples)

@@ -16,11 +16,11 @@ def make(cfg):
     ema = ('student',) if cfg.ema_decay else ()
 
     def losses(params, ctx):
-        sr, _ = student.apply({'params': params['student'], **ctx.vars['student']}, ctx.batch.lr)
+        (sr, _), variables = models.train_apply(student, params['student'], ctx.vars['student'], ctx.batch.lr, ctx.axis)
         loss = distance(sr, ctx.batch.hr)
-        return {'student': loss}, ({}, {cfg.method.loss: loss})
+        return {'student': loss}, ({'student': variables}, {cfg.method.loss: loss})
 
     def init(key, batch):
-        return steps.create(key, {'student': models.init(student, key, batch.lr[:1, :16, :16])}, optimisers, ema)
+        return steps.create(key, {'student': models.start(student, cfg, key, batch.lr[:1, :16, :16])}, optimisers, ema)
 
     return Method(lambda: {}, init, steps.players(losses, optimisers, ema_decay=cfg.ema_decay))

@@ -65,7 +65,7 @@ def save(path, *, name, args, variables, dtype='float32', **card):
     path.mkdir(parents=True, exist_ok=True)
     # running statistics stay float32: variances beyond float16's 65504 would become infinite and silence their channel
     kept = {k: dtype if k.startswith('params/') else 'float32' for k in flatten(variables)}
-    arrays = {k: np.ascontiguousarray(np.asarray(v), dtype=kept[k]) for k, v in flatten(variables).items()}
+    arrays = {k: np.array(v, kept[k], order='C') for k, v in flatten(variables).items()}
     blob = safetensors.save(arrays)
     card = {
         'model': name,

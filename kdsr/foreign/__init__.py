@@ -1,0 +1,38 @@
+"""Weights of other projects: readers of their formats, and one file per model that brings names and layouts to the house's.
+
+A model's file has `convert(tensors) -> Converted`, and `network(args) -> (module, example input)` unless it is a generator.
+"""
+
+import difflib
+import importlib
+import importlib.util
+from typing import Any, NamedTuple
+
+MODELS = ('discriminator_srgan', 'edsr', 'rcan', 'rdn', 'san', 'srresnet', 'vgg')
+
+
+class Unreadable(ValueError):
+    """A file that is whole, but holds no weights that can be taken; the message says why, and what to do."""
+
+
+class Converted(NamedTuple):
+    """One network's weights in the house's form.
+
+    args: fields of the model, read off the shapes. variables: {'params/head/kernel': array, ...}, convolutions HWIO.
+    assumed: those of `args` that a file cannot tell, set to what was published.
+    """
+
+    args: dict[str, Any]
+    variables: dict[str, Any]
+    assumed: tuple[str, ...] = ()
+
+
+def model(name):
+    """The module that converts weights of this model; ValueError, with a suggestion, where there is none."""
+    found = isinstance(name, str) and name.isidentifier() and importlib.util.find_spec(f'{__name__}.{name}')
+    module = importlib.import_module(f'{__name__}.{name}') if found else None
+    if not hasattr(module, 'convert'):
+        close = difflib.get_close_matches(str(name), MODELS, 1)
+        meant = f', did you mean {close[0]!r}?' if close else ''
+        raise ValueError(f'no conversion for a model {name!r}{meant}; models: {", ".join(MODELS)}')
+    return module
