@@ -39,11 +39,12 @@ def get_config(arg=None):
         scale=scale,
         student=kdsr.model('edsr', blocks=4, features=16),
         teacher='edsr_x4',
-        patch=32,
-        steps=600,
+        patch=24,
+        batch_size=8,
+        steps=1000,
         log_every=50,
-        eval_every=200,
-        save_every=200,
+        eval_every=250,
+        save_every=250,
         optimizer=kdsr.adam(2e-3, schedule='cosine', final_rate=0.01, warmup=50, clip=10.0),
     )
     config.name = f'fakd_{config.name}'
@@ -67,13 +68,12 @@ def get_config(arg=None):
         config.method.w_affinity = 0.0
     if chosen['study']:
         config.student, config.data = kdsr.model('edsr', blocks=8, features=32), kdsr.train_images()
-        config.batch_size, config.patch, config.steps = 8, 24, 1000
         config.eval_every = config.save_every = 500
         config.optimizer = kdsr.adam(1e-3, schedule='cosine', final_rate=0.01, warmup=100)
     if chosen['paper']:
         config.student = kdsr.model(name, **STUDENTS[name])
         config.teacher = f'teachers/{name}_x{scale}'
-        config.patch, config.steps, config.log_every = 48, 200_000, 100
+        config.batch_size, config.patch, config.steps, config.log_every = 16, 48, 200_000, 100
         config.eval_every = config.save_every = 1000
         # 200 "epochs" of 1000 batches; the rate halves at the start of the 150th
         config.optimizer = kdsr.adam(1e-4, schedule='step', milestones=(149_000,))
