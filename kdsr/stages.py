@@ -42,9 +42,10 @@ def derived(config, block):
     with stage.unlocked():
         if 'stages' in stage:
             del stage.stages
+        known = {*stage, 'student', 'teacher', 'method'}
         for field, value in block.items():
-            if field not in stage:
-                near = difflib.get_close_matches(field, list(stage), 1)
+            if field not in known:
+                near = difflib.get_close_matches(field, known, 1)
                 hint = f", did you mean '{near[0]}'?" if near else ''
                 raise ValueError(f"config.stages: field '{field}' of stage '{block.get('name', '')}' is unknown{hint}")
             stage[field] = value
