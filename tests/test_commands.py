@@ -130,7 +130,7 @@ def test_a_full_disk_is_named(monkeypatch, capsys):
     assert 'error: the disk is full while writing resume/4: free some space' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('module', ['kdsr.main', 'kdsr.evaluate', 'kdsr.report', 'kdsr.data.prepare'])
+@pytest.mark.parametrize('module', ['kdsr.main', 'kdsr.evaluate', 'kdsr.convert', 'kdsr.report', 'kdsr.data.prepare'])
 def test_help_shows_an_example(module):
     run = command(module, '--helpshort', code=1)  # absl's help leaves with status 1
     assert f'python -m {module}' in run.stdout
@@ -165,3 +165,19 @@ def test_two_stages_hand_the_teacher_over_and_finished_ones_are_skipped(room, tm
     wrong.stages = (tiny.config(room / 'images', 'stage:frist/student', name='x'),)
     with pytest.raises(ValueError, match="no earlier stage is called 'frist'"):
         stages.run(wrong, tmp_path)
+
+
+def test_an_override_of_the_config_reaches_all_stages_that_do_not_set_the_field():
+    from kdsr import config as kdsr
+    from kdsr import stages
+
+    config = kdsr.base(name='both', seed=7, steps=5)
+    config.stages = (
+        kdsr.block({'name': 'a', 'steps': 3, 'method': {'name': 'supervised', 'loss': 'l2'}}),
+        kdsr.block({'name': 'b'}),
+    )
+    first, second = (stages.derived(config, block) for block in config.stages)
+    assert (first.seed, first.steps, second.seed, second.steps) == (7, 3, 7, 5)
+    assert first.method.to_dict() == {'name': 'supervised', 'loss': 'l2'} and 'stages' not in first
+    with pytest.raises(ValueError, match="field 'stepz' of stage 'c' is unknown, did you mean 'steps'"):
+        stages.derived(config, kdsr.block({'name': 'c', 'stepz': 1}))
