@@ -1,4 +1,22 @@
-"""The arms that benchmarks/study.py trains and benchmarks/transforms.py times: overrides of `experiments/fakd.py`."""
+"""The arms that benchmarks/study.py trains and benchmarks/transforms.py times: words and overrides of a config file."""
+
+from typing import NamedTuple
+
+
+class Study(NamedTuple):
+    """Arms to compare.
+
+    config: file and the words that all arms share. arms: name -> (words, overrides). default: what runs without --arms. against:
+    the arm that gains refer to. metrics: columns of kdsr.evaluate. lpips: its --lpips.
+    """
+
+    config: str
+    arms: dict
+    default: list
+    against: str
+    metrics: tuple = ('psnr_y',)
+    lpips: str = ''
+
 
 # Weights with which each transform's gradient in the student is as long as that of 10*spatial, as
 # `benchmarks/transforms.py --balance` measured it on a student that had trained alone.
@@ -25,11 +43,15 @@ def overrides(transform):
     return values
 
 
-# name -> (words of the config's argument, values of config.method)
-ARMS = {
+FAKD = {
     'alone': ('baseline', {}),
     'output': ('output', {}),
     'fakd10': ('', {}),
-    'fakd1': ('', {'w_affinity': 1.0}),
-    **{name: ('', overrides(name)) for name in WEIGHTS},
+    'fakd1': ('', {'method.w_affinity': 1.0}),
+    **{name: ('', {f'method.{k}': v for k, v in overrides(name).items()}) for name in WEIGHTS},
+}
+SRGAN = {name: (name, {}) for name in ('baseline', 'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan')}
+STUDIES = {
+    'fakd': Study('experiments/fakd.py:study', FAKD, ['alone', 'output', 'fakd10', 'fakd1'], 'alone'),
+    'srgan': Study('experiments/srgan_kd.py:study', SRGAN, list(SRGAN), 'baseline', ('psnr_y', 'ssim_y', 'lpips'), 'alex'),
 }

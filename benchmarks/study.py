@@ -4,9 +4,11 @@
     python benchmarks/study.py --out=runs/short --benchmarks=Set5 --arms=alone,spatial,fsp --seeds=0 --steps=300
     python benchmarks/study.py --out=runs/study --benchmarks=Set5 --print                    # the table of what is there
 
-An arm is a run of `experiments/fakd.py:study`. Finished runs are kept, interrupted ones go on. With --jobs=N each has a core of
-its own. Arms (benchmarks/arms.py): alone (ground truth), output (+ the teacher's image), fakd10 and fakd1 (+ spatial affinity,
-weight 10 or 1), and the nine transforms by name, each with the weight at which it pulls as hard as spatial affinity with weight 10.
+An arm is a run of `experiments/fakd.py:study` (--study=srgan: of `experiments/srgan_kd.py:study`). Finished runs are kept,
+interrupted ones go on. With --jobs=N each has a core of its own. Arms (benchmarks/arms.py): alone (ground truth), output (+
+the teacher's image), fakd10 and fakd1 (+ spatial affinity, weight 10 or 1), and the nine transforms by name, each with the
+weight at which it pulls as hard as spatial affinity with weight 10; of SRGAN lightening baseline, gan2g, gan2g_al, g2g_al,
+gan2gan.
 """
 
 import concurrent.futures
@@ -19,16 +21,17 @@ import subprocess
 import sys
 
 from absl import flags
-from arms import ARMS
+from arms import STUDIES
 
-from kdsr import commands, writers
+from kdsr import commands, evaluate, writers
 
 OUT = flags.DEFINE_string('out', None, 'folder of the runs: OUT/<arm>_<seed>', required=True)
-NAMES = flags.DEFINE_list('arms', ['alone', 'output', 'fakd10', 'fakd1'], 'arms, comma-separated')
+STUDY = flags.DEFINE_enum('study', 'fakd', list(STUDIES), 'which experiment')
+NAMES = flags.DEFINE_list('arms', [], "arms, comma-separated (default: the study's)")
 SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2'], 'seeds, comma-separated')
 STEPS = flags.DEFINE_integer('steps', 0, "budget; 0: the config's", lower_bound=0)
 JOBS = flags.DEFINE_integer('jobs', 1, 'runs side by side', lower_bound=1)
-WORDS = flags.DEFINE_string('words', 'study', 'argument of experiments/fakd.py that all arms share')
+WORDS = flags.DEFINE_string('words', '', 'further words for the config of all arms, e.g. smoke')
 SETS = flags.DEFINE_string('benchmarks', None, 'benchmark folders, comma-separated', required=True)
 SET = flags.DEFINE_multi_string('set', [], 'further override of all arms, e.g. --set=--config.dtype=bfloat16')
 PRINT = flags.DEFINE_bool('print', False, 'run nothing, print the table')
@@ -36,9 +39,10 @@ PRINT = flags.DEFINE_bool('print', False, 'run nothing, print the table')
 
 def command(arm, seed):
     """The run of one arm and seed as a command line."""
-    words, values = ARMS[arm]
-    overrides = [f'--config.method.{k}={v}' for k, v in values.items()]
-    config = f'--config=experiments/fakd.py:{",".join(filter(None, [WORDS.value, words]))}'
+    study = STUDIES[STUDY.value]
+    words, values = study.arms[arm]
+    overrides = [f'--config.{k}={v}' for k, v in values.items()]
+    config = f'--config={",".join(filter(None, [study.config, words, WORDS.value]))}'
     steps = [f'--config.steps={STEPS.value}'] if STEPS.value else []
     common = [f'--config.seed={seed}', f'--workdir={OUT.value}/{arm}_{seed}']
     return [sys.executable, '-m', 'kdsr.main', config, *common, *steps, *SET.value, *overrides]
@@ -50,6 +54,7 @@ def run(job, cores):
     folder = pathlib.Path(OUT.value) / f'{arm}_{seed}'
     scored = folder / 'benchmarks.json'  # of the student alone: the teacher would be scored anew in every run
     score = [sys.executable, '-m', 'kdsr.evaluate', f'--model={folder}', f'--data={SETS.value}', f'--json={scored}']
+    score += [f'--lpips={STUDIES[STUDY.value].lpips}'] if STUDIES[STUDY.value].lpips else []
     core = cores.get()
     pin = (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
     try:
@@ -63,33 +68,34 @@ def run(job, cores):
         cores.put(core)
 
 
-def rows():
-    """One row per arm: seeds, PSNR-Y mean and sample standard deviation per set, mean gain over `alone` of the same seeds."""
-    found = {}
+def rows(metric):
+    """One row per arm: seeds, mean and sample standard deviation per set, mean gain over the reference arm of the same seeds."""
+    study, found, f = STUDIES[STUDY.value], {}, evaluate.FORMATS[metric]
     for file in sorted(pathlib.Path(OUT.value).glob('*_*/benchmarks.json')):
         arm, _, seed = file.parent.name.rpartition('_')
-        scores = json.loads(file.read_text())
-        found.setdefault(arm, {})[seed] = {k: v['psnr_y'] for k, v in scores.items()}
+        found.setdefault(arm, {})[seed] = {k: v[metric] for k, v in json.loads(file.read_text()).items()}
     table = []
-    for arm in [a for a in ARMS if a in found]:
-        row = {'arm': arm, 'seeds': len(found[arm])}
+    for arm in [a for a in study.arms if a in found]:
+        row = {'arm': arm, 'seeds': str(len(found[arm]))}
         for name in next(iter(found[arm].values())):
             values = {seed: scores[name] for seed, scores in found[arm].items() if name in scores}
-            spread = f' ± {statistics.stdev(values.values()):.3f}' if len(values) > 1 else ''
-            row[name] = f'{statistics.mean(values.values()):.3f}{spread}'
-            pairs = [v - found['alone'][seed][name] for seed, v in values.items() if seed in found.get('alone', {})]
-            if pairs and arm != 'alone':
-                row[name] += f' ({statistics.mean(pairs):+.3f})'
+            spread = f' ± {statistics.stdev(values.values()):{f}}' if len(values) > 1 else ''
+            row[name] = f'{statistics.mean(values.values()):{f}}{spread}'
+            pairs = [v - found[study.against][seed][name] for seed, v in values.items() if seed in found.get(study.against, {})]
+            if pairs and arm != study.against:
+                row[name] += f' ({statistics.mean(pairs):+{f}})'
         table.append(row)
     return table
 
 
 def main(_):
     """Runs what is missing and prints the table."""
-    unknown = [a for a in NAMES.value if a not in ARMS]
+    study = STUDIES[STUDY.value]
+    names = NAMES.value or study.default
+    unknown = [a for a in names if a not in study.arms]
     if unknown:
-        raise ValueError(f"--arms: '{unknown[0]}' is unknown (arms: {', '.join(ARMS)})")
-    jobs = [] if PRINT.value else [(arm, seed) for seed in SEEDS.value for arm in NAMES.value]
+        raise ValueError(f"--arms: '{unknown[0]}' is unknown (arms: {', '.join(study.arms)})")
+    jobs = [] if PRINT.value else [(arm, seed) for seed in SEEDS.value for arm in names]
     pathlib.Path(OUT.value).mkdir(parents=True, exist_ok=True)
     cores, pinned = queue.Queue(), JOBS.value > 1 and hasattr(os, 'sched_setaffinity')
     for i in range(JOBS.value):
@@ -99,9 +105,10 @@ def main(_):
         for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
             future.result()
             commands.progress('runs', done, len(jobs))
-    table = rows()
-    print('PSNR-Y in dB, mean ± sample standard deviation (mean gain over `alone` with the same seeds)')
-    print(writers.table(table, dict.fromkeys(dict.fromkeys(k for row in table for k in row), '')))
+    for metric in study.metrics:
+        table = rows(metric)
+        print(f'\n{metric}, mean ± sample standard deviation (mean gain over `{study.against}` with the same seeds)')
+        print(writers.table(table, dict.fromkeys(dict.fromkeys(k for row in table for k in row), '')))
 
 
 if __name__ == '__main__':

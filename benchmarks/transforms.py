@@ -16,7 +16,7 @@ import jax
 import ours
 import timing
 from absl import flags
-from arms import ARMS, WEIGHTS
+from arms import FAKD, WEIGHTS
 
 from kdsr import commands, compiled, methods, models, writers
 from kdsr.data import pipeline, sources
@@ -32,10 +32,10 @@ HUGE = 1e6  # so large a weight that the transform's gradient is all of the grad
 
 def config_of(name):
     """The config of one arm of benchmarks/arms.py."""
-    words, values = ARMS[name]
+    words, values = FAKD[name]
     file = pathlib.Path(__file__).parents[1] / 'experiments' / 'fakd.py'
     config = runpy.run_path(str(file))['get_config'](','.join(filter(None, ['study', words])))
-    config.method.update(values)
+    config.update_from_flattened_dict(values)
     return config
 
 
