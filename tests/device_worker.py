@@ -6,6 +6,7 @@ device_worker.py steps ROOM OUT | restore ROOM OUT | main ROOM WORKDIR STEPS POR
 import json
 import os
 import pathlib
+import re
 import sys
 
 import jax
@@ -79,7 +80,7 @@ def steps(room, out):
         'compilations_later': later,
         'frozen_alive': not any(x.is_deleted() for x in jax.tree.leaves(frozen)),
         'frozen_unchanged': all(jax.tree.leaves(same)),
-        'ynn_convolutions': sum('ynn_fusion' in line and 'conv_general_dilated' in line for line in lowered.splitlines()),
+        'ynn_convolutions': len(re.findall(r'%ynn_fusion\S* = .*op_name="[^"]*conv_general_dilated', lowered)),
     }
 
 
