@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # All that a GPU is wanted for, in one visit; every part goes on where it stopped. Needs the images and benchmarks below DATA.
 #     DATA=../shared/data bash benchmarks/gpu.sh [OUT]
-# A strong teacher, the four arms with three seeds of 20,000 steps, the transforms, and the steps beside PyTorch; OUT/table.txt is the end.
+# A strong teacher, FAKD's arms with three seeds of 20,000 steps, the transforms, SRGAN lightening's arms with three seeds of
+# 20,000 + 5,000 steps, and the steps beside PyTorch; OUT/table.txt is the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/gpu}
@@ -17,6 +18,16 @@ python benchmarks/study.py --out="$out/study" --steps=20000 "${shared[@]}" | tee
 python benchmarks/study.py --out="$out/transforms" --steps=2000 --seeds=0 "${shared[@]}" \
     --arms=alone,output,spatial,channel,instance,fsp,attention,fitnet,pooled_spatial,rbf,mmd
 python benchmarks/transforms.py --runs="$out/transforms" | tee "$out/transforms.txt"
+for name in srgan srresnet; do
+    weights=("$KDSR_DATA/weights/${name}"*_x4_krasserm.npz)
+    [ -e "teachers/$name" ] || python -m kdsr.convert "${weights[0]}" --model=srresnet --out="teachers/$name"
+done
+for seed in 0 1 2; do
+    first=$out/srgan_pretrain_$seed
+    python -m kdsr.main --config=experiments/srgan_kd.py:pretrain,study --config.seed=$seed --workdir="$first" "$threads"
+    python benchmarks/study.py --study=srgan --out="$out/srgan" --benchmarks="$sets" --seeds=$seed \
+        --set=--config.student_init="$first" --set="$threads" | tee "$out/srgan.txt"
+done
 python benchmarks/train_step.py | tee "$out/train_step.txt"
 python benchmarks/affinity.py | tee "$out/affinity.txt"
-cat "$out"/{teacher,study,transforms,train_step,affinity}.txt > "$out/table.txt"
+cat "$out"/{teacher,study,transforms,srgan,train_step,affinity}.txt > "$out/table.txt"

