@@ -105,13 +105,13 @@ class VGG19(nn.Module):
         return x
 
 
-def trainer(generator, discriminator, vgg, lr, hr, variant, *, weight, adversarial, learning_rate):
+def trainer(generator, discriminator, vgg, lr, hr, variant, *, weight, adversarial, learning_rate, eps):
     """`run(n)`: n Adam steps of both players on one batch of NHWC arrays; returns the generator's last loss."""
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     nchw = lambda x: torch.tensor(x, device=variant.device).permute(0, 3, 1, 2).contiguous(memory_format=layout)
     lr, hr = nchw(lr), nchw(hr)
     players = [generator, discriminator]
-    optimisers = [torch.optim.Adam(p.parameters(), learning_rate, fused=variant.device == 'cuda') for p in players]
+    optimisers = [torch.optim.Adam(p.parameters(), learning_rate, eps=eps, fused=variant.device == 'cuda') for p in players]
 
     def losses(lr, hr):
         sr = generator(lr)
