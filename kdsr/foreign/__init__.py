@@ -8,7 +8,7 @@ import importlib
 import importlib.util
 from typing import Any, NamedTuple
 
-MODELS = ('discriminator_srgan', 'edsr', 'rcan', 'rdn', 'san', 'srresnet', 'vgg')
+MODELS = ('discriminator_srgan', 'edsr', 'rcan', 'rdn', 'rrdb', 'san', 'srresnet', 'srvgg', 'vgg')
 
 
 class Unreadable(ValueError):

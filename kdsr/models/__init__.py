@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from kdsr.models import exports
 
-GENERATORS = ('edsr', 'rcan', 'rdn', 'san', 'srresnet')
+GENERATORS = ('edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg')
 DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 
 
@@ -86,6 +86,16 @@ def taps(generator):
     lr = jax.ShapeDtypeStruct((1, 16, 16, generator.channels), jnp.float32)
     shapes = jax.eval_shape(lambda key, x: generator.init_with_output(key, x)[0][1], jax.random.key(0), lr)
     return {name: s.shape for name, s in shapes.items()}
+
+
+def radius(generator):
+    """How many LR pixels around an output pixel's own LR pixel can change it, rounded up; None if all of them can.
+
+    Asks the `radius(**fields)` of the generator's module; a module of your own without one counts as None.
+    """
+    fields = {f.name: getattr(generator, f.name) for f in dataclasses.fields(generator) if f.name not in ('parent', 'name')}
+    measure = getattr(importlib.import_module(type(generator).__module__), 'radius', None)
+    return measure(**fields) if measure else None
 
 
 def load(path, dtype='float32'):

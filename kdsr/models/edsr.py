@@ -62,3 +62,8 @@ Generator = EDSR
 def fakd_taps(blocks=EDSR.blocks, **_):
     """The three taps FAKD distils: after floor(n/3) and floor(2n/3) blocks (5, 10 of 16; 10, 21 of 32) and the body."""
     return f'block{max(1, blocks // 3)}', f'block{max(1, 2 * blocks // 3)}', 'body'
+
+
+def radius(blocks=EDSR.blocks, **_):
+    """LR pixels around an output pixel's own that can change it: head, two a block, body; upsampler and tail together under 2."""
+    return 2 * blocks + 4

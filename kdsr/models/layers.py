@@ -186,6 +186,7 @@ class StridedConv(nn.Module):
     features: int
     kernel_size: int = 3
     stride: int = 2
+    use_bias: bool = True
     dtype: str = 'float32'
     kernel_init: Callable | None = None
     bias_init: Callable | None = None
@@ -195,11 +196,13 @@ class StridedConv(nn.Module):
         k, s, inputs = self.kernel_size, self.stride, x.shape[-1]
         init = uniform(inputs * k * k)
         kernel = self.param('kernel', self.kernel_init or init, (k, k, inputs, self.features), jnp.float32)
-        bias = self.param('bias', self.bias_init or init, (self.features,), jnp.float32)
         total = [max((-(-size // s) - 1) * s + k - size, 0) for size in x.shape[1:3]]
         padding = [(t // 2, t - t // 2) for t in total]
-        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
-        return add_bias(lax.conv_general_dilated(x.astype(self.dtype), kernel, (s, s), padding, dimension_numbers=NHWC), bias)
+        kernel = kernel.astype(self.dtype)
+        y = lax.conv_general_dilated(x.astype(self.dtype), kernel, (s, s), padding, dimension_numbers=NHWC)
+        if self.use_bias:
+            y = add_bias(y, self.param('bias', self.bias_init or init, (self.features,), jnp.float32).astype(self.dtype))
+        return y
 
 
 def pixel_shuffle(x, r):
@@ -214,19 +217,33 @@ def pixel_shuffle(x, r):
     return x.reshape(b * h, w, r, r * c).transpose(0, 2, 1, 3).reshape(b, h * r, w * r, c)
 
 
+def pixel_unshuffle(x, r):
+    """The inverse of `pixel_shuffle`: `[B, r*h, r*w, C]` -> `[B, h, w, r*r*C]`."""
+    b, h, w, c = x.shape
+    return x.reshape(b * h // r, r, w // r, r * c).transpose(0, 2, 1, 3).reshape(b, h // r, w // r, r * r * c)
+
+
+def nearest(x, r):
+    """`[B, h, w, C]` -> `[B, r*h, r*w, C]`, each pixel r x r times. Exporters do not take `jax.image.resize` at free sizes."""
+    b, h, w, c = x.shape
+    return jnp.broadcast_to(x[:, :, None, :, None], (b, h, r, w, r, c)).reshape(b, r * h, r * w, c)
+
+
 class Upsampler(nn.Module):
     """`[B, h, w, I]` -> `[B, s*h, s*w, features]`: per factor r of the scale a 3x3 convolution and a pixel shuffle.
 
-    Scale 2^n takes n steps of 2, scale 3 one step of 3 (Shi et al., CVPR 2016; as in EDSR). ValueError otherwise.
+    Scale 2^n takes n steps of 2, scale 3 one step of 3 (Shi et al., CVPR 2016; as in EDSR), ValueError for others; or, with
+    `at_once`, any scale takes one step.
     """
 
     scale: int
     features: int
     dtype: str = 'float32'
+    at_once: bool = False
 
     @nn.compact
     def __call__(self, x):
-        for i, r in enumerate(factors(self.scale), 1):
+        for i, r in enumerate((self.scale,) if self.at_once else factors(self.scale), 1):
             x = pixel_shuffle(Conv(self.features * r * r, dtype=self.dtype, name=f'conv{i}')(x), r)
         return x
 

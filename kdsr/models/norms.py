@@ -55,14 +55,17 @@ class BatchNorm(nn.Module):
 
 
 class PReLU(nn.Module):
-    """`[B, H, W, C]` -> the same: relu(x) - alpha * relu(-x), one slope `alpha` per channel, 0 at first.
+    """`[B, H, W, C]` -> the same: relu(x) - alpha * relu(-x), one slope `alpha` per channel.
 
-    At 0 it has no slope, as Keras'. Reference: He et al., Delving Deep into Rectifiers, ICCV 2015.
+    At first all slopes are `slope`: 0 in Keras, 0.25 in PyTorch. At x = 0 it has no slope, as Keras'.
+    Reference: He et al., Delving Deep into Rectifiers, ICCV 2015.
     """
+
+    slope: float = 0.0
 
     @nn.compact
     def __call__(self, x):
-        alpha = self.param('alpha', nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        alpha = self.param('alpha', nn.initializers.constant(self.slope), (x.shape[-1],), jnp.float32)
         return nn.relu(x) - _per_channel(nn.relu(-x), alpha)
 
 

@@ -97,3 +97,8 @@ Generator = RCAN
 def fakd_taps(groups=RCAN.groups, **_):
     """The three taps FAKD distils: after groups 3 and 7 of 10 (0.3 and 0.7 of any other number) and the body."""
     return f'group{max(1, round(0.3 * groups))}', f'group{max(1, round(0.7 * groups))}', 'body'
+
+
+def radius(**_):
+    """None, no limit: channel attention averages over the whole image."""
+    return None

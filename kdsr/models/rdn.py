@@ -70,3 +70,8 @@ Generator = RDN
 def fakd_taps(blocks=RDN.blocks, **_):
     """Three taps as FAKD's code sets them: after blocks 6 and 12 of 16 (3/8 and 3/4 of any other number), the body."""
     return f'block{max(1, 3 * blocks // 8)}', f'block{max(1, 3 * blocks // 4)}', 'body'
+
+
+def radius(blocks=RDN.blocks, layers=RDN.layers, **_):
+    """LR pixels around an output pixel's own that can change it: two heads, all layers, body; upsampler and tail under 2."""
+    return blocks * layers + 5

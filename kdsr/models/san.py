@@ -193,6 +193,11 @@ def fakd_taps(groups=SAN.groups, **_):
     return f'group{-(-groups // 3)}', f'group{-(-2 * groups // 3)}', 'body'
 
 
+def radius(**_):
+    """None, no limit: its statistics and its attention read the whole image."""
+    return None
+
+
 def dead_parameters(groups=SAN.groups, features=SAN.features):
     """Parameters that the released SAN holds, never uses, and counts: live + dead = the published number.
 

@@ -77,3 +77,8 @@ Generator = SRResNet
 def fakd_taps(blocks=SRResNet.blocks, **_):
     """Three taps for feature distillation, where EDSR has them: after floor(n/3) and floor(2n/3) blocks and the body."""
     return f'block{max(1, blocks // 3)}', f'block{max(1, 2 * blocks // 3)}', 'body'
+
+
+def radius(blocks=SRResNet.blocks, **_):
+    """LR pixels around an output pixel's own that can change it: head 4, two a block, body 1; upsampler and tail under 3."""
+    return 2 * blocks + 8
