@@ -59,6 +59,7 @@ def base(**values):
             'steps': 1000,  # batches
             'dtype': 'float32',  # compute dtype of the networks; parameters, losses and statistics stay float32
             'student_init': '',  # export whose weights the student starts from; '': random ones
+            'interpolate': 1.0,  # below 1: also exports this much of the trained weights + the rest of student_init's (ESRGAN)
             'ema_decay': 0.0,  # 0: no averaged weights
             'log_every': 50,
             'eval_every': 500,
@@ -134,6 +135,8 @@ def check(config):
         raise ValueError(f"config.export='{config.export}' must be 'best' or 'latest'")
     if config.export_dtype not in ('float32', 'float16'):
         raise ValueError(f"config.export_dtype='{config.export_dtype}' must be 'float32' or 'float16'")
+    if not 0 <= config.interpolate <= 1 or (config.interpolate < 1 and not config.student_init):
+        raise ValueError(f'config.interpolate={config.interpolate} must be in [0, 1], and below 1 needs config.student_init')
     if not 0 <= config.ema_decay < 1:
         raise ValueError(f'config.ema_decay={config.ema_decay} must be in [0, 1)')
 

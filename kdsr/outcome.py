@@ -34,6 +34,15 @@ class Outcome:
         net = state.nets['student']
         return self.student.with_variables({'params': state.ema.get('student', net.params), **net.vars})
 
+    def blended(self, state):
+        """{'blended': fn} of weights between those that training began with and the trained ones, {} where none are asked for."""
+        share = self.config.get('interpolate', 1.0)
+        if share == 1:
+            return {}
+        _, first = exports.read(self.config.student_init)
+        last = self.network(state).variables
+        return {'blended': self.student.with_variables(jax.tree.map(lambda a, b: (1 - share) * a + share * b, first, last))}
+
     def evaluate(self, state, step, writer):
         """Validation on whole images; writes scalars and a picture, returns the PSNR that chooses the best checkpoint."""
         network = self.network(state)
@@ -68,7 +77,8 @@ class Outcome:
         sets = {'validation': self.examples}
         for folder in filter(None, config.benchmarks.split(',')):
             sets[pathlib.Path(folder).name] = benchmarks.read(folder, config.scale)
-        fns = {'bicubic': self.others['bicubic'], 'student': student, **{k: v for k, v in self.others.items() if k != 'bicubic'}}
+        others = {k: v for k, v in self.others.items() if k != 'bicubic'}
+        fns = {'bicubic': self.others['bicubic'], 'student': student, **self.blended(state), **others}
         extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
         found = evaluate.results(fns, sets, config.scale, extra=extra)
         costs = {k: cost.summary(v) for k, v in fns.items() if k != 'bicubic'}
@@ -94,15 +104,17 @@ class Outcome:
         return results
 
     def export(self, state, scores, facts):
-        """export/<net>/ of the trained student, and of its average where there is one."""
+        """export/<net>/ of the trained student, of its average, and of its blend with what it began with, where there are such."""
         net, config = state.nets['student'], self.config
         weights = {'student': net.params, **{f'{k}_ema': v for k, v in state.ema.items()}}
-        for name, params in weights.items():
+        variables = {k: {'params': v, **net.vars} for k, v in weights.items()}
+        variables |= {f'student_{k}': fn.variables for k, fn in self.blended(state).items()}
+        for name, found in variables.items():
             exports.save(
                 self.workdir / 'export' / name,
                 name=config.student.name,
                 args={'scale': config.scale, **config.student.args},
-                variables={'params': params, **net.vars},
+                variables=found,
                 dtype=config.export_dtype,
                 scores={k: {m: x for m, x in v.items() if m != 'images'} for k, v in scores.items()},
                 steps=facts['steps'],

@@ -58,9 +58,13 @@ def content(block):
     return distance, variables
 
 
+CRITICS = {'srgan': discriminators.SRGAN, 'esrgan': discriminators.ESRGAN}
+
+
 def critic(cfg):
-    """The discriminator of a config: for HR patches of its size; `features` and `hidden` make it smaller."""
-    return discriminators.SRGAN(size=cfg.patch * cfg.scale, dtype=cfg.dtype, **cfg.method.discriminator)
+    """The discriminator of a config, for HR patches of its size: `name` 'srgan' or 'esrgan', further fields make it smaller."""
+    fields = {'name': 'srgan', **cfg.method.discriminator}
+    return chosen('discriminator.name', fields.pop('name'), CRITICS)(size=cfg.patch * cfg.scale, dtype=cfg.dtype, **fields)
 
 
 def judged(net, params, variables, real, fake, axis):
@@ -75,7 +79,7 @@ def make(cfg):
 
     w_pixel, pixel: weight and kind ('l1', 'l2', 'charbonnier') of the pixel term, pixel_range: scale of its images. content: see
     `content`. w_adv, adversarial: weight and kind ('vanilla', 'lsgan', 'hinge', 'relativistic'); w_adv 0 trains without a
-    discriminator. discriminator: fields of `discriminators.SRGAN`.
+    discriminator. discriminator: see `critic`.
     """
     m = cfg.method
     student = models.build_block(cfg.student, cfg)

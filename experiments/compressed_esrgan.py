@@ -1,0 +1,76 @@
+"""Compressed ESRGAN (captain-pool, GSOC 2019): a student of a few thousand weights learns a large generator's image.
+
+    python -m kdsr.main --config=experiments/compressed_esrgan.py                    # demo: comparative, from the shipped EDSR
+    python -m kdsr.main --config=experiments/compressed_esrgan.py:adversarial,warm   # comparative first, then adversarial
+    python -m kdsr.main --config=experiments/compressed_esrgan.py:adversarial,paper --config.teacher=EXPORT --config.data.path=DIV2K
+    python -m kdsr.main --config=experiments/compressed_esrgan.py:smoke              # 20 seconds
+
+Students: `corrected` (default; 33,358 weights, pixel shuffle, no grid), `released` (7,393 weights, as the code had it), `readme`
+(11,233, as its README had it), `compact` (SRVGGNetCompact). `paper`: 0..255 weights, batch 32, LR patches of 128, 200,000
+(comparative) or 400,000 steps. `balanced`: the same three weights on images of 0..1, where all terms count. `warm` begins with
+the comparative mode.
+"""
+
+from kdsr import config as kdsr
+
+STUDENTS = {
+    'corrected': kdsr.model('rrdb_student'),
+    'released': kdsr.model('rrdb_student', released=True),
+    'readme': kdsr.model('rrdb_student', released=True, rdbs=2),
+    'compact': kdsr.model('srvgg', features=32, blocks=16),
+}
+
+
+def method(mode, balanced):
+    """The method block of a mode, with the released weights."""
+    adversarial = mode == 'adversarial'
+    return {
+        'name': 'compressed_esrgan',
+        'mode': mode,
+        'clip': True,
+        'pixel_range': 1.0 if balanced else 255.0,
+        'w_pixel': 1 - 1e-4 if adversarial else 1.0,
+        'w_adv': 1e-4,
+        'adversarial': 'relativistic',
+        'content': {'network': 'vgg16', 'tap': 'conv5_3', 'norm': 'l2', 'weight': 0.05},
+        'discriminator': {'name': 'esrgan', 'features': 16},
+        'disc_init': '',
+    }
+
+
+def get_config(arg=None):
+    """See the module's docstring; `arg` e.g. 'adversarial,warm' or 'comparative,paper'."""
+    options = {'mode': ('comparative', 'adversarial'), 'student': tuple(STUDENTS)}
+    chosen = kdsr.parse_arg(arg, options | dict.fromkeys(('balanced', 'warm', 'paper', 'smoke'), False))
+    adversarial, cosine = chosen['mode'] == 'adversarial', {'schedule': 'cosine', 'final_rate': 0.01, 'warmup': 50}
+    config = kdsr.base(
+        name=f'compressed_{chosen["mode"]}_{chosen["student"]}',
+        student=STUDENTS[chosen['student']],
+        teacher='edsr_x4',
+        patch=24,
+        batch_size=8,
+        steps=150 if adversarial else 600,
+        log_every=25,
+        eval_every=150,
+        save_every=150,
+        optimizer=kdsr.adam(5e-5) if adversarial and chosen['warm'] else kdsr.adam(2e-3, **cosine, clip=10.0),
+    )
+    config.method = method(chosen['mode'], chosen['balanced'])
+    before = {'name': 'comparative', 'steps': 600, 'method': method('comparative', chosen['balanced'])}
+    before['optimizer'] = kdsr.adam(2e-3, **cosine, clip=10.0)
+    if chosen['paper']:
+        halved = lambda rate, *at: kdsr.adam(rate, schedule='step', milestones=at)
+        config.data, config.batch_size, config.patch = kdsr.folder('DIV2K', images='1-800'), 32, 128
+        config.log_every, config.eval_every, config.save_every = 100, 2000, 2000
+        config.method.discriminator = {'name': 'esrgan', 'features': 64}
+        before |= {'steps': 200_000, 'optimizer': halved(1e-3, 20_000, 50_000, 90_000)}
+        config.steps, config.optimizer = before['steps'], before['optimizer']
+        if adversarial:
+            config.steps, config.optimizer = 400_000, halved(5e-5, 50_000, 100_000, 200_000)
+    if chosen['smoke']:
+        kdsr.smoke(config)
+        config.student, before['steps'] = STUDENTS[chosen['student']], config.steps
+        config.method.discriminator = {'name': 'esrgan', 'features': 4}
+    if adversarial and chosen['warm']:
+        config.stages = (kdsr.block(before), kdsr.block({'name': 'adversarial', 'student_init': 'stage:comparative/student'}))
+    return config
