@@ -1,0 +1,97 @@
+"""Compressed ESRGAN: what its two modes compare, who sees what; the blend of two networks."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from kdsr import compiled, methods, models, train
+from kdsr import config as kdsr
+from kdsr.models import discriminators, exports
+from kdsr.types import Batch
+
+
+@pytest.fixture(scope='module')
+def room(tmp_path_factory):
+    """Training pictures, a teacher and a perceptual network."""
+    return tiny.room(tmp_path_factory.mktemp('compressed'))
+
+
+@pytest.fixture(scope='module')
+def batch():
+    rng = np.random.default_rng(0)
+    return Batch(rng.random((4, 16, 16, 3), np.float32), rng.random((4, 32, 32, 3), np.float32))
+
+
+def config(room, mode, **values):
+    tiny_config = tiny.config(room / 'images', room / 'teacher', student=kdsr.model('rrdb_student', features=8, blocks=2))
+    tiny_config.method = {
+        'name': 'compressed_esrgan', 'mode': mode, 'clip': True, 'pixel_range': 255.0, 'w_pixel': 0.5, 'w_adv': 1e-2,
+        'adversarial': 'relativistic', 'discriminator': {'name': 'esrgan', 'features': 4, 'hidden': 8}, 'disc_init': '',
+        'content': {'network': str(room / 'vgg'), 'tap': 'relu1_2', 'norm': 'l2', 'weight': 0.1},
+    }  # fmt: skip
+    tiny_config.method.update(values)
+    return tiny_config
+
+
+@pytest.fixture(scope='module')
+def first_steps(room, batch):
+    """mode -> (first state, [(state after one step, its metrics)] with the ground truth and with another)."""
+    found = {}
+    for mode in ('comparative', 'adversarial'):
+        method = methods.make(config(room, mode))
+        state, step = method.init(jax.random.key(0), batch), compiled.jit(method.step)
+        found[mode] = state, [step(state, method.frozen(), batch._replace(hr=hr)) for hr in (batch.hr, 1 - batch.hr)]
+    return found
+
+
+def test_comparative_is_the_squared_distance_of_the_clipped_images(room, batch, first_steps):
+    cfg, (state, [(after, metrics), _]) = config(room, 'comparative'), first_steps['comparative']
+    assert set(after.nets) == {'student'}
+    student = models.build_block(cfg.student, cfg).apply({'params': state.nets['student'].params}, batch.lr)[0]
+    teacher = models.load(cfg.teacher)(batch.lr)
+    expected = 255**2 * np.square(np.clip(student, 0, 1) - np.clip(teacher, 0, 1)).mean()
+    np.testing.assert_allclose(metrics['distil'], expected, rtol=1e-4)
+    np.testing.assert_allclose(metrics['loss/student'], 0.5 * expected, rtol=1e-4)
+
+
+def test_comparative_never_reads_the_ground_truth(first_steps):
+    _, [(after, _), (other, _)] = first_steps['comparative']
+    jax.tree.map(np.testing.assert_array_equal, after.nets['student'], other.nets['student'])
+
+
+def test_adversarial_is_the_sum_and_its_critic_never_reads_the_ground_truth(first_steps):
+    state, [(after, m), (other, n)] = first_steps['adversarial']
+    np.testing.assert_allclose(m['loss/student'], 0.5 * m['distil'] + m['content'] + 1e-2 * m['adversarial'], rtol=1e-6)
+    assert m['content'] != n['content'] and m['loss/disc'] == n['loss/disc']
+    jax.tree.map(np.testing.assert_array_equal, after.nets['disc'], other.nets['disc'])
+    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), state.nets['disc'].params, after.nets['disc'].params)
+    assert max(jax.tree.leaves(moved)) > 0
+
+
+def test_the_critic_starts_from_given_weights(room, batch, tmp_path):
+    args = {'size': 32, 'features': 4, 'hidden': 8}
+    variables = models.init(discriminators.ESRGAN(**args), jax.random.key(7), batch.hr[:1])
+    exports.save(tmp_path / 'd', name='discriminator_esrgan', args=args, variables=variables)
+    given = methods.make(config(room, 'adversarial', disc_init=str(tmp_path / 'd'))).init(jax.random.key(0), batch).nets['disc']
+    jax.tree.map(np.testing.assert_array_equal, given.params, variables['params'])
+
+
+def test_a_blend_lies_between_the_first_weights_and_the_last(room, tmp_path):
+    """ESRGAN's network interpolation: 0.2 of what training began with and 0.8 of what it ended with."""
+    cfg = tiny.config(room / 'images', '', steps=2, student=kdsr.model('edsr', blocks=3, features=12))
+    cfg.method = {'name': 'supervised', 'loss': 'l1'}
+    cfg.update({'student_init': str(room / 'teacher'), 'interpolate': 0.8, 'export': 'latest'})
+    results = train.train(cfg, tmp_path / 'run')
+    flat = lambda path: exports.flatten(exports.read(path)[1])
+    first, last, blend = map(flat, (room / 'teacher', tmp_path / 'run', tmp_path / 'run' / 'export' / 'student_blended'))
+    for key, value in blend.items():
+        np.testing.assert_allclose(value, 0.2 * first[key] + 0.8 * last[key], atol=1e-7)
+    assert 'validation/x2' in results['blended'] and any(not np.array_equal(first[k], last[k]) for k in first)
+
+
+def test_a_blend_needs_a_start(room):
+    cfg = tiny.config(room / 'images', '', interpolate=0.8)
+    with pytest.raises(ValueError, match='config.interpolate=0.8 .* below 1 needs config.student_init'):
+        kdsr.check(cfg)
