@@ -130,7 +130,9 @@ def test_a_full_disk_is_named(monkeypatch, capsys):
     assert 'error: the disk is full while writing resume/4: free some space' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('module', ['kdsr.main', 'kdsr.evaluate', 'kdsr.convert', 'kdsr.report', 'kdsr.data.prepare'])
+@pytest.mark.parametrize(
+    'module', ['kdsr.main', 'kdsr.evaluate', 'kdsr.convert', 'kdsr.upscale', 'kdsr.report', 'kdsr.data.prepare']
+)
 def test_help_shows_an_example(module):
     run = command(module, '--helpshort', code=1)  # absl's help leaves with status 1
     assert f'python -m {module}' in run.stdout

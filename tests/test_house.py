@@ -17,6 +17,8 @@ ALLOWED = {
     'models': {'compiled', 'metrics', 'data.resize'},
     'methods': {'losses', 'models', 'steps', 'optim', 'types', 'data.resize'},
     'data': {'types', 'commands'},
+    'pictures': set(),
+    'tiling': {'data.resize'},
 }
 LEAN = {'losses': {'jax', 'numpy'}, 'metrics': {'jax', 'numpy'}}
 

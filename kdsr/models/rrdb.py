@@ -131,5 +131,8 @@ def fakd_taps(blocks=RRDBNet.blocks, **_):
 
 
 def radius(scale=RRDBNet.scale, blocks=RRDBNet.blocks, **_):
-    """LR pixels around an output pixel's own that can change it: head, 15 a block, body, and 2 for all that follows."""
-    return fold(scale) * (15 * blocks + 4)
+    """LR pixels around an output pixel's own that can change it: head, 15 a block, body, and 2 for all that follows.
+
+    None at scale 2 and 1: there the squares that are read as one pixel begin where the image (or a tile of it) does.
+    """
+    return 15 * blocks + 4 if fold(scale) == 1 else None
