@@ -70,6 +70,7 @@ def get_config(arg=None):
     if chosen['smoke']:
         kdsr.smoke(config)
         config.student, before['steps'] = STUDENTS[chosen['student']], config.steps
+        config.method.content['tap'] = 'conv2_2'  # a quarter of the compilation
         config.method.discriminator = {'name': 'esrgan', 'features': 4}
     if adversarial and chosen['warm']:
         config.stages = (kdsr.block(before), kdsr.block({'name': 'adversarial', 'student_init': 'stage:comparative/student'}))

@@ -1,5 +1,7 @@
 """What every generator is made of: the house convolution, pixel shuffle, upsampler and colour shift."""
 
+import contextlib
+import contextvars
 import functools
 from collections.abc import Callable
 
@@ -28,9 +30,25 @@ def conv(x, kernel, padding):
     return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=NHWC)
 
 
+_plain = contextvars.ContextVar('plain', default=False)
+
+
 def on_cpu():
     """Whether programs run on CPU, where XLA leaves much to the caller; other backends know these patterns themselves."""
-    return jax.default_backend() == 'cpu'
+    return jax.default_backend() == 'cpu' and not _plain.get()
+
+
+@contextlib.contextmanager
+def plain():
+    """What is traced inside is the same on all backends, each convolution one operation, as other runtimes want it.
+
+    It holds for tracing, not for running: a function that was jitted and traced outside keeps its form.
+    """
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
