@@ -94,4 +94,8 @@ def gan(room, technique='gan2gan', **values):
     return tiny
 
 
-CONFIGS = {'fakd': lambda room: config(room / 'images', room / 'teacher'), 'srgan_kd': gan}
+CONFIGS = {
+    'fakd': lambda room: config(room / 'images', room / 'teacher'),
+    'srgan_kd': gan,
+    'gan2g_al': lambda room: gan(room, 'gan2g_al'),
+}
