@@ -43,8 +43,8 @@ def get_config(arg=None):
         batch_size=8,
         steps=700,
         log_every=50,
-        eval_every=250,
-        save_every=250,
+        eval_every=350,
+        save_every=350,
         optimizer=kdsr.adam(2e-3, schedule='cosine', final_rate=0.01, warmup=50, clip=10.0),
     )
     config.name = f'fakd_{config.name}'
@@ -68,7 +68,7 @@ def get_config(arg=None):
         config.method.w_affinity = 0.0
     if chosen['study']:
         config.student, config.data = kdsr.model('edsr', blocks=8, features=32), kdsr.train_images()
-        config.eval_every = config.save_every = 500
+        config.steps, config.eval_every, config.save_every = 1000, 500, 500
         config.optimizer = kdsr.adam(1e-3, schedule='cosine', final_rate=0.01, warmup=100)
     if chosen['paper']:
         config.student = kdsr.model(name, **STUDENTS[name])
