@@ -61,7 +61,8 @@ def get_config(arg=None):
         'w_adv': 0.0 if chosen['content_only'] else 1e-3,
         'discriminator': {'features': 32, 'hidden': 256},
     }
-    before = pretraining(600, kdsr.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50))
+    cosine = kdsr.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50)
+    before = pretraining(1500, cosine, patch=16, eval_every=500, save_every=500)
     if chosen['shipped']:
         config.name, config.data, config.export_dtype, before = 'srgan_shipped', kdsr.train_images(), 'float16', brief_pretraining()
         config.patch, config.steps, config.log_every, config.eval_every, config.save_every = 16, 300, 50, 300, 100

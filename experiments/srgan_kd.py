@@ -54,11 +54,12 @@ def get_config(arg=None):
         'content': srgan['perceptual'](chosen['paper']),
         'discriminator': {'features': 64, 'hidden': 1024} if large else {'features': 32, 'hidden': 256},
     }
-    before = srgan['pretraining'](600, kdsr.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50))
+    cosine = kdsr.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50)
+    before = srgan['pretraining'](1500, cosine, patch=16, eval_every=500, save_every=500)
     if large:
         config.patch, config.log_every, config.data = 24, 100, kdsr.train_images()
         config.eval_every = config.save_every = config.steps = 5000
-        before |= {'steps': 20_000, 'eval_every': 2000}
+        before |= {'steps': 20_000, 'patch': 24, 'eval_every': 2000}
     if chosen['cpu']:
         config.patch, config.steps, config.log_every, config.eval_every, config.save_every = 16, 600, 50, 600, 200
         config.method.discriminator, before = {'features': 32, 'hidden': 256}, srgan['brief_pretraining']()

@@ -112,6 +112,7 @@ def smoke(config):
     config.student = model('edsr', blocks=3, features=8)
     config.steps, config.batch_size, config.patch = 6, 4, 16
     config.log_every, config.eval_every, config.save_every = 2, 6, 3
+    config.data.validation_images = 1  # each shape is a compilation for every network
 
 
 def grid(**axes):
