@@ -3,7 +3,7 @@
     python -m kdsr.main --config=experiments/compressed_esrgan.py                    # demo: comparative, from the shipped EDSR
     python -m kdsr.main --config=experiments/compressed_esrgan.py:adversarial,warm   # comparative first, then adversarial
     python -m kdsr.main --config=experiments/compressed_esrgan.py:adversarial,paper --config.teacher=EXPORT --config.data.path=DIV2K
-    python -m kdsr.main --config=experiments/compressed_esrgan.py:smoke              # 20 seconds
+    python -m kdsr.main --config=experiments/compressed_esrgan.py:smoke              # half a minute
 
 Students: `corrected` (default; 33,358 weights, pixel shuffle, no grid), `released` (7,393 weights, as the code had it), `readme`
 (11,233, as its README had it), `compact` (SRVGGNetCompact). `paper`: 0..255 weights, batch 32, LR patches of 128, 200,000

@@ -3,7 +3,7 @@
     python -m kdsr.main --config=experiments/esrgan.py                       # a small one on the embedded photographs
     python -m kdsr.main --config=experiments/esrgan.py:paper --config.data.path=DIV2K,Flickr2K
     python -m kdsr.main --config=experiments/esrgan.py:gsoc --config.data.path=DIV2K    # 11x32, transposed convolutions
-    python -m kdsr.main --config=experiments/esrgan.py:smoke                 # 20 seconds
+    python -m kdsr.main --config=experiments/esrgan.py:smoke                 # half a minute
 
 export/student holds the adversarially trained weights, export/student_blended 0.8 of them and 0.2 of the first stage's. Weights of
 the terms are those for images on 0..1; the content distance is that of VGG16's conv5_3 before its activation.

@@ -3,7 +3,7 @@
     python -m kdsr.main --config=experiments/srgan.py                        # 32x8 on the embedded photographs
     python -m kdsr.main --config=experiments/srgan.py:shipped                # how srgan_x4 was made
     python -m kdsr.main --config=experiments/srgan.py:paper --config.data.path=DIV2K
-    python -m kdsr.main --config=experiments/srgan.py:smoke                  # 20 seconds
+    python -m kdsr.main --config=experiments/srgan.py:smoke                  # half a minute
 
 `content_only` trains the second stage by the content loss alone (the "G" teacher of SRGAN lightening). `paper`: 64x16, HR patches
 of 96, batch 16, 1,000,000 and 200,000 steps, Keras' VGG19 at teachers/vgg19.
@@ -76,7 +76,7 @@ def get_config(arg=None):
     if chosen['smoke']:
         kdsr.smoke(config)
         config.student = kdsr.model('srresnet', features=8, blocks=2)
-        config.method.content['tap'] = 'relu2_2'  # a quarter of the compilation
+        config.method.content['tap'] = 'relu1_2'  # a quarter of the compilation
         config.method.discriminator, config.lpips = {'features': 4, 'hidden': 16}, ''
         before['steps'] = config.steps
     config.stages = (kdsr.block(before), kdsr.block({'name': 'content' if chosen['content_only'] else 'adversarial'}))

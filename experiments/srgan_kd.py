@@ -5,7 +5,7 @@
     python -m kdsr.main --config=experiments/srgan_kd.py:gan2g_al,two_stage  # distil first, adversarial learning after
     python -m kdsr.main --config=experiments/srgan_kd.py:gan2gan --config.method.w_adv_teacher=0.0   # as the paper's code did it
     python -m kdsr.main --config=experiments/srgan_kd.py:g2g_al,paper --config.data.path=DIV2K
-    python -m kdsr.main --config=experiments/srgan_kd.py:smoke               # 20 seconds
+    python -m kdsr.main --config=experiments/srgan_kd.py:smoke               # half a minute
 
 The demo has shipped teachers. `paper` and `study` expect exports that kdsr.convert made: `teachers/srgan` (adversarially trained)
 and `teachers/srresnet` (not; for g2g_al). `study`: the runs that benchmarks/study.py compares, all from one student that
@@ -70,7 +70,7 @@ def get_config(arg=None):
     if chosen['smoke']:
         kdsr.smoke(config)
         config.student, before['steps'] = kdsr.model('srresnet', features=8, blocks=2), config.steps
-        config.method.content['tap'] = 'relu2_2'  # a quarter of the compilation
+        config.method.content['tap'] = 'relu1_2'  # a quarter of the compilation
         config.method.discriminator, config.lpips = {'features': 4, 'hidden': 16}, ''
     stages = [before, {'name': 'distil'}]
     if chosen['two_stage']:
@@ -78,6 +78,8 @@ def get_config(arg=None):
         stages.append({'name': 'adversarial', 'student_init': 'stage:distil/student'})
     if chosen['technique'] == 'pretrain':
         stages = [before]
+    elif chosen['smoke']:  # from random weights: the first stage is half of the seconds
+        stages, config.student_init = [stages[-1] | {'student_init': ''}], ''
     elif chosen['study']:
         stages, config.student_init = [stages[-1]], 'runs/srgan_pretrain'
     config.stages = tuple(map(kdsr.block, stages))
