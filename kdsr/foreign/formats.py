@@ -61,11 +61,12 @@ def _by_content(path):
             if any(name.endswith('.npy') for name in zipfile.ZipFile(file).namelist()):
                 return _npz(path), ''
             return pytorch.read(file)
-        if head.startswith(b'\x80'):
-            return pytorch.read(file)
-        if head[8:9] == b'{':
+        # before pickles, whose first byte may be that of this format's first number, the length of its description
+        if head[8:9] == b'{' and int.from_bytes(head[:8], 'little') < 2**27:
             file.seek(0)
             return _safetensors(file.read()), ''
+        if head.startswith(b'\x80'):
+            return pytorch.read(file)
     if head.startswith(b'PK'):
         raise Unreadable('it is a zip archive without an end: copy or download it again')
     raise Unreadable(f'it begins with {head!r}, which is none of {FORMATS}')

@@ -1,5 +1,6 @@
-"""Batch normalisation and PReLU by Keras' rules: what SRResNet and the SRGAN discriminator add to the convolutions."""
+"""Batch and instance normalisation, and PReLU by Keras' rules: what some networks add to the convolutions."""
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
@@ -54,6 +55,36 @@ class BatchNorm(nn.Module):
         return (self.momentum * old + (1 - self.momentum) * batch).astype(old.dtype)
 
 
+class InstanceNorm(nn.Module):
+    """`[B, H, W, C]` -> the same: gamma * (x - mean) / sqrt(variance + eps) + beta, mean and variance of each plane.
+
+    The variance is the biased one; there are no running statistics. Parameters and the work are float32 or wider; the result
+    has `dtype`. Reference: Ulyanov et al., Instance Normalization: The Missing Ingredient for Fast Stylization, 2016.
+    """
+
+    eps: float = 1e-5
+    dtype: str = 'float32'
+
+    @nn.compact
+    def __call__(self, x):
+        shape = (x.shape[-1],)
+        gamma = self.param('gamma', nn.initializers.ones, shape, jnp.float32)
+        beta = self.param('beta', nn.initializers.zeros, shape, jnp.float32)
+        x, count = at_least_float32(x), x.shape[1] * x.shape[2]
+        x = _shifted(x, -plane_sum(x) / count)
+        var = plane_sum(x * x) / count
+        return add_bias(gated(x, (gamma * lax.rsqrt(var + self.eps))[:, None, None]), beta.astype(x.dtype)).astype(self.dtype)
+
+
+@jax.custom_vjp
+def _shifted(x, shift):
+    """`[B, H, W, C]` + `[B, C]`, the shift's gradient by `plane_sum`. Reverse mode only."""
+    return x + shift[:, None, None]
+
+
+_shifted.defvjp(lambda x, shift: (_shifted(x, shift), None), lambda _, g: (g, plane_sum(g)))
+
+
 class PReLU(nn.Module):
     """`[B, H, W, C]` -> the same: relu(x) - alpha * relu(-x), one slope `alpha` per channel.
 
@@ -71,4 +102,4 @@ class PReLU(nn.Module):
 
 def _per_channel(x, factor):
     """`[B, H, W, C]` * `[C]` by way of `gated`, whose gradient is summed axis by axis: faster on CPU, and more exact."""
-    return gated(x, jnp.broadcast_to(factor.astype(x.dtype), (len(x), 1, 1, x.shape[-1])))
+    return gated(x, jnp.broadcast_to(factor.astype(x.dtype), (x.shape[0], 1, 1, x.shape[-1])))

@@ -1,0 +1,116 @@
+"""A trained network as files for other runtimes, each run after writing and compared with JAX.
+
+`run(export, formats, out)` is what `python -m kdsr.export` calls. A format is a module here with `plan(made, options)`: a list of
+`jobs.Job`, one for each file.
+"""
+
+import difflib
+import pathlib
+import re
+import time
+from typing import NamedTuple
+
+from absl import logging
+
+from kdsr import commands, models, writers
+from kdsr.export import jobs, onnx, savedmodel, stablehlo, tflite, torch_layout
+from kdsr.export.program import Program
+
+FORMATS = {'savedmodel': savedmodel, 'tflite': tflite, 'stablehlo': stablehlo, 'onnx': onnx, 'torch': torch_layout}
+
+
+class Options(NamedTuple):
+    """What only some formats ask for.
+
+    precisions: TFLite files to write, of `tflite.PRECISIONS`. int8_io: what the int8 file takes and gives, 'float32' or 'uint8'.
+    calibration: folder of pictures that int8 is calibrated by, '' for the embedded ones. benchmarks: folders on which its PSNR
+    is compared with float32's; none: the pictures of the calibration.
+    """
+
+    precisions: tuple[str, ...] = tflite.PRECISIONS
+    int8_io: str = 'float32'
+    calibration: str = ''
+    benchmarks: tuple[str, ...] = ()
+
+
+def run(export, formats, out, *, name=None, size=(180, 320), dynamic=True, white=None, options=None):
+    """Writes the files and their cards; returns (cards, failures as (file or format, reason)).
+
+    On a GPU or TPU JAX itself rounds more coarsely than the tolerance: set JAX_PLATFORMS=cpu, as the command does.
+
+    Args:
+      export: export, run or shipped name.
+      formats: names of FORMATS.
+      out: folder; files of the same names are replaced.
+      name: what the files are called, by default network and scale, 'edsr_x4'.
+      size: (rows, columns) of the inputs of TFLite and of SavedModel's first signature, and of all inputs if not `dynamic`.
+      dynamic: whether SavedModel, StableHLO and ONNX take images, and batches, of any size.
+      white: the pixel value of white, 1 or 255, in and out; None: 255 for SavedModel, 1 for the others.
+      options: Options.
+
+    Raises what `models.load` raises, and ValueError for a bad name, size or format. Failures of single files are returned.
+    """
+    options = options or Options()
+    unknown(formats, FORMATS, 'format')
+    unknown(options.precisions, tflite.PRECISIONS, 'TFLite precision')
+    if min(size) < 16:
+        raise ValueError(f'size {size[0]}x{size[1]} is too small: use 16x16 or more')
+    network = models.load(export)
+    name = name or f'{network.card["model"]}_x{network.scale}'
+    if not re.fullmatch(r'[\w.+-]+', name):
+        raise ValueError(f'the name {name!r} has characters that file names should not have: use letters, digits, _ . + -')
+    made, cards, failures = Program(network, name, tuple(size), dynamic, white), [], []
+
+    def guarded(what, task):
+        began = time.perf_counter()
+        try:
+            return task(), time.perf_counter() - began
+        except Exception as e:  # converters raise anything; one format's trouble is not that of the next
+            if logging.get_verbosity() >= logging.DEBUG:
+                raise
+            failures.append((what, reason(e, dynamic)))
+            writers.say(f'failed: {what}: {failures[-1][1]}')
+            return None, 0
+
+    for form in dict.fromkeys(formats):
+        for job in guarded(form, lambda form=form: FORMATS[form].plan(made, options))[0] or []:
+            card, seconds = guarded(job.file, lambda job=job: jobs.finish(job, out, network.card))
+            if card:
+                cards.append(card)
+                writers.say(f'{pathlib.Path(out) / job.file}: {summary(card)} ({writers.duration(seconds)})')
+    return cards, failures
+
+
+def unknown(asked, known, what):
+    """ValueError for the first of `asked` that is not `known`, and where nothing is asked."""
+    if not asked:
+        raise ValueError(f'no {what} is asked for: use {", ".join(known)}')
+    for word in asked:
+        if word not in known:
+            close = difflib.get_close_matches(word, known, 1)
+            meant = f', did you mean {close[0]!r}?' if close else ''
+            raise ValueError(f'unknown {what} {word!r}{meant}; one of {", ".join(known)}')
+
+
+def reason(error, dynamic):
+    """What went wrong, on one line that a person can read: converters print whole programs."""
+    text = commands.one_line(str(error)) or type(error).__name__
+    text = f'{text[:300]} ...' if len(text) > 300 else text
+    kinds = [cls.__name__ for cls in type(error).__mro__]
+    if dynamic and ('InconclusiveDimensionOperation' in kinds or '_DimExpr' in text):
+        text += ' (this network asks for its sizes while it is traced: try --nodynamic)'
+    elif dynamic and 'vhlo' in text:
+        text += ' (this TensorFlow is too old for free sizes from this jax: use jax 0.10, or try --nodynamic)'
+    return text
+
+
+def summary(card):
+    """Size and differences on one line."""
+    worst = {key: max(check[key] for check in card['checks']) for key in ('max', 'mean')}
+    off = f'{worst["max"]:.1e} away from JAX at most, {worst["mean"]:.1e} on average' if worst['max'] else 'equal to JAX'
+    text = f'{card["bytes"]:,} bytes, {off}'
+    if 'milliseconds' in card:
+        text += f', {card["milliseconds"]["median"]:.1f} ms on {card["milliseconds"]["threads"]} threads'
+    for name, values in card.get('psnr_y', {}).items():
+        text += f', {name} {values["int8"]:.3f} dB ({-values["drop"]:+.3f})'
+    return text

@@ -1,0 +1,86 @@
+"""Pictures that an integer network's ranges are set by, and what integers cost in PSNR."""
+
+import functools
+import pathlib
+
+import numpy as np
+
+from kdsr import commands, evaluate, tiling
+from kdsr.data import benchmarks, sources
+from kdsr.data.resize import imresize
+from kdsr.export import program
+
+MOST = 32  # pictures to calibrate by, spread evenly over the folder: TensorFlow takes some seconds for each
+
+
+def sets(options, scale):
+    """(examples to calibrate by, {name: examples} to compare on: those of --benchmarks, else the same)."""
+    examples = read(options.calibration, scale)
+    compared = {pathlib.Path(folder).resolve().name: read(folder, scale) for folder in options.benchmarks}
+    name = pathlib.Path(options.calibration).resolve().name if options.calibration else 'embedded'
+    return examples, compared or {name: examples}
+
+
+def read(folder, scale):
+    """Pairs of LR and HR (`benchmarks.Example`) of a folder as of `benchmarks.read`, of the embedded photographs if it is ''."""
+    if folder:
+        return benchmarks.read(folder, scale)
+    source = sources.embedded()
+    return [_example(name, source.hr(i), scale) for i, name in enumerate(source.names)]
+
+
+def _example(name, hr, s):
+    hr = hr[: len(hr) // s * s, : hr.shape[1] // s * s]
+    return benchmarks.Example(name, imresize(hr, 1 / s, border='replicate', round_between=True), hr)
+
+
+def inputs(examples, size):
+    """The LR pictures as float32 `[1, rows, columns, 3]` in [0, 1]; smaller ones go on by reflection, of larger ones the middle.
+
+    The first has a black and a white corner, so that the ranges of what goes in and comes out are those of bytes.
+    """
+    chosen = [examples[i * len(examples) // min(MOST, len(examples))] for i in range(min(MOST, len(examples)))]
+    pictures = [program.filled(_middle(example.lr, size), size)[None] / np.float32(255) for example in chosen]
+    rows, columns = (side // 4 for side in size)
+    pictures[0][0, :rows, :columns], pictures[0][0, -rows:, -columns:] = 0, 1
+    return pictures
+
+
+def _middle(image, size):
+    top, left = (max(0, have - want) // 2 for have, want in zip(image.shape[:2], size, strict=True))
+    return image[top : top + size[0], left : left + size[1]]
+
+
+def anywhere(fn, size, scale):
+    """`fn`, which takes `[1, *size, C]` only, for pictures of any size: overlapping windows, smaller pictures reflected."""
+    overlaps = [min(16, (side - 1) // 4) for side in size]
+
+    def whole(lr):
+        height, width = lr.shape[1:3]
+        padded = program.filled(np.asarray(lr[0]), [max(side, have) for side, have in zip(size, (height, width), strict=True)])
+        sr = np.empty((1, scale * height, scale * width, lr.shape[-1]), np.float32)
+        for top, first, last in tiling.cuts(height, size[0], overlaps[0]):
+            for left, begin, end in tiling.cuts(width, size[1], overlaps[1]):
+                window = fn(padded[None, top : top + size[0], left : left + size[1]])[0]
+                inside = window[scale * (first - top) : scale * (last - top), scale * (begin - left) : scale * (end - left)]
+                sr[0, scale * first : scale * last, scale * begin : scale * end] = inside
+        return sr
+
+    return whole
+
+
+def cost(fn, quantised, made, sets):
+    """What a quantised network loses: {'Set14/x4': {'float32': mean PSNR-Y, 'int8': ..., 'drop': ..., 'pictures': ...}}.
+
+    fn, quantised: `[1, *size, 3] -> [1, s * rows, s * columns, 3]` in [0, 1]; both see the same windows of the pictures.
+    sets: {name: examples}. PSNR by the protocol y8 of `evaluate`.
+    """
+    networks = {kind: anywhere(network, made.size, made.scale) for kind, network in (('float32', fn), ('int8', quantised))}
+    found = {}
+    for name, examples in sets.items():
+        psnr = {}
+        for kind, network in networks.items():
+            show = functools.partial(commands.progress, f'PSNR of {kind} on {name}')
+            psnr[kind] = evaluate.score(network, examples, made.scale, progress=show)['psnr_y']
+        found[f'{name}/x{made.scale}'] = {**psnr, 'drop': psnr['float32'] - psnr['int8'], 'pictures': len(examples)}
+    return found

@@ -1,0 +1,120 @@
+"""One exported file (or folder): written under a temporary name, run, compared, renamed, and described in a card beside it."""
+
+import hashlib
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import shutil
+from collections.abc import Callable
+from typing import NamedTuple
+
+PACKAGES = ('kdsr', 'jax', 'jaxlib', 'flax', 'numpy')
+
+
+class Job(NamedTuple):
+    """file: its name below --out. tolerance: what `checks` may differ from JAX, of white; on their 'max' or their 'mean'.
+
+    make(path) writes `path`, runs it, and returns what its card says: `checks` (each as of `program.difference`), `input`,
+    `output`, `read` (lines of code) and whatever else is worth knowing. packages: those whose versions matter.
+    """
+
+    file: str
+    make: Callable
+    packages: tuple[str, ...]
+    tolerance: float
+    gate: str = 'max'
+
+
+def finish(job, out, model):
+    """Makes the file and its card in the folder `out` and returns the card. `model` is the card of the network.
+
+    Raises ValueError where the file is further from JAX than the tolerance (then nothing is left), and what `make` raises.
+    """
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    target, card_file = out / job.file, out / f'{job.file}.json'
+    temporary = out / f'.{os.getpid()}.{job.file}'
+    try:
+        said = job.make(temporary)
+        worst = [check[job.gate] for check in said['checks']]
+        if not all(value <= job.tolerance for value in worst):  # so written, NaN fails
+            raise ValueError(f'it is {max(worst):.2g} ({job.gate}) away from JAX, more than {job.tolerance:g}: not kept')
+        card = {
+            'file': job.file,
+            'bytes': size(temporary),
+            'sha256': digest(temporary),
+            **said,
+            'tolerance': {job.gate: job.tolerance},
+            'versions': {**versions((*PACKAGES, *job.packages)), 'python': platform.python_version()},
+            'model': model,
+        }
+        # The old card goes first: a kill between leaves no card that speaks of another file.
+        card_file.unlink(missing_ok=True)
+        remove(target)
+        os.replace(temporary, target)
+        write(card_file, card)
+    finally:
+        remove(temporary)
+    return card
+
+
+def write(path, card):
+    """Writes a card; it appears whole or not at all."""
+    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+    temporary.write_text(json.dumps(card, indent=2) + '\n')
+    os.replace(temporary, path)
+
+
+def remove(path):
+    """Deletes a file or folder; it may be missing."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
+def contents(path):
+    """The file itself, or the files of a folder, sorted."""
+    return sorted(p for p in path.rglob('*') if p.is_file()) if path.is_dir() else [path]
+
+
+def size(path):
+    """Bytes of a file, or of all files in a folder."""
+    return sum(p.stat().st_size for p in contents(path))
+
+
+def digest(path):
+    """sha256 of a file, or of the files of a folder in the order of their names."""
+    total = hashlib.sha256()
+    for file in contents(path):
+        total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def versions(packages):
+    """{package: version} of those that are installed."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def need(module, remedy):
+    """The imported module; ModuleNotFoundError, with the remedy, where it or what it needs is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as e:
+        missing = e.name if isinstance(e, ModuleNotFoundError) and e.name else module
+        raise ModuleNotFoundError(f'{missing} is not installed: {remedy}') from e
+
+
+def signature(name, shape, white, layout='NHWC', dtype='float32', **more):
+    """What a card says of an input or output; a size that is free is None or its name."""
+    channels = shape[layout.index('C')]
+    colours = {'colours': 'RGB'} if channels == 3 else {}
+    return {'name': name, 'shape': list(shape), 'dtype': dtype, 'layout': layout, **colours, 'range': [0, white], **more}

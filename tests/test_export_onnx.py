@@ -1,0 +1,59 @@
+"""Exports by jax2onnx, where the extra `onnx` is installed."""
+
+import subprocess
+import sys
+
+import exporting
+import numpy as np
+import pytest
+import tiny
+from test_commands import command
+
+from kdsr import export, models
+from kdsr.export import program
+
+for package in ('jax2onnx', 'onnx', 'onnxruntime'):
+    pytest.importorskip(package, reason="needs the extra, in an environment of its own: pip install 'kdsr[onnx]'")
+
+SMALL = {'size': (24, 32)}
+
+
+@pytest.mark.parametrize('name', ['edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'srresnet', 'srvgg'])
+def test_onnx_takes_pictures_of_any_size(tmp_path, name):
+    source = exporting.network(tmp_path / name, name)
+    (said,), failures = export.run(source, ['onnx'], tmp_path, **SMALL, name='net')
+    s = models.load(source).scale
+    assert failures == [] and said['file'] == 'net.onnx' and said['opset'] == 17
+    assert said['input']['shape'] == ['batch', 3, 'height', 'width'] and said['input']['layout'] == 'NCHW'
+    assert said['output']['shape'][:2] == ['batch', 3] and said['output']['shape'][2:] == [f'{s}*height', f'{s}*width']
+    assert [check['input'] for check in said['checks']] == [[1, 24, 32, 3], [2, 17, 17, 3]]
+    assert max(check['max'] for check in said['checks']) < 5e-6
+    assert {'jax2onnx', 'onnx', 'onnxruntime'} <= set(said['versions'])
+
+
+def test_onnx_runs_alone(tmp_path):
+    source = exporting.network(tmp_path / 'net', 'rrdb_student')
+    (said,), _ = export.run(source, ['onnx'], tmp_path, **SMALL, name='net', white=255)
+    lr = np.float32([tiny.picture(19, 45, seed) for seed in range(3)])
+    np.save(tmp_path / 'lr.npy', lr.transpose(0, 3, 1, 2))
+    lines = ["import sys; sys.modules['kdsr'] = sys.modules['jax'] = None", 'import numpy', "lr = numpy.load('lr.npy')"]
+    lines += [*said['read'], "numpy.save('sr.npy', sr)"]
+    subprocess.run([sys.executable, '-c', '\n'.join(lines)], cwd=tmp_path, check=True, timeout=100)
+    expected = 255 * np.asarray(models.load(source)(lr / 255)).transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(np.load(tmp_path / 'sr.npy'), expected, atol=255e-6)
+
+
+def test_networks_that_ask_for_their_size(tmp_path):
+    source = exporting.network(tmp_path / 'san', 'san')
+    run = command('kdsr.export', source, '--to=onnx', f'--out={tmp_path / "out"}', '--size=24x32', code=1)
+    assert 'failed: san_x2.onnx: ' in run.stderr and 'try --nodynamic)' in run.stderr
+    run = command('kdsr.export', source, '--to=onnx', f'--out={tmp_path / "out"}', '--size=24x32', '--nodynamic')
+    assert run.stdout.startswith('1 written') and (tmp_path / 'out' / 'san_x2.onnx').is_file()
+
+
+def test_a_file_that_is_off_is_removed(tmp_path, monkeypatch):
+    source, forward = exporting.network(tmp_path / 'net', 'srvgg'), program.Program.forward
+    monkeypatch.setattr(program.Program, 'forward', lambda self, *a: lambda weights, lr: forward(self, *a)(weights, lr) + 1e-3)
+    cards, ((what, reason),) = export.run(source, ['onnx'], tmp_path / 'out', **SMALL)
+    assert cards == [] and what == 'srvgg_x4.onnx' and 'it is 0.001 (max) away' in reason
+    assert list((tmp_path / 'out').iterdir()) == []
