@@ -51,7 +51,16 @@ FAKD = {
     **{name: ('', {f'method.{k}': v for k, v in overrides(name).items()}) for name in WEIGHTS},
 }
 SRGAN = {name: (name, {}) for name in ('baseline', 'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan')}
+STUDENTS = ('released', 'readme', 'corrected', 'compact')
+ESRGAN = {
+    **{name: (f'comparative,{name}', {}) for name in STUDENTS},
+    **{f'{name}-gan': (f'adversarial,{name}', {}) for name in STUDENTS},
+    'compact-balanced': ('adversarial,compact,balanced', {}),
+}
 STUDIES = {
     'fakd': Study('experiments/fakd.py:study', FAKD, ['alone', 'output', 'fakd10', 'fakd1'], 'alone'),
     'srgan': Study('experiments/srgan_kd.py:study', SRGAN, list(SRGAN), 'baseline', ('psnr_y', 'ssim_y', 'lpips'), 'alex'),
+    'esrgan': Study(
+        'experiments/compressed_esrgan.py:study', ESRGAN, list(ESRGAN), 'released', ('psnr_y', 'ssim_y', 'lpips'), 'alex'
+    ),
 }

@@ -4,11 +4,12 @@
     python benchmarks/study.py --out=runs/short --benchmarks=Set5 --arms=alone,spatial,fsp --seeds=0 --steps=300
     python benchmarks/study.py --out=runs/study --benchmarks=Set5 --print                    # the table of what is there
 
-An arm is a run of `experiments/fakd.py:study` (--study=srgan: of `experiments/srgan_kd.py:study`). Finished runs are kept,
-interrupted ones go on. With --jobs=N each has a core of its own. Arms (benchmarks/arms.py): alone (ground truth), output (+
-the teacher's image), fakd10 and fakd1 (+ spatial affinity, weight 10 or 1), and the nine transforms by name, each with the
-weight at which it pulls as hard as spatial affinity with weight 10; of SRGAN lightening baseline, gan2g, gan2g_al, g2g_al,
-gan2gan.
+An arm is a run of `experiments/fakd.py:study` (--study=srgan: `experiments/srgan_kd.py:study`, --study=esrgan:
+`experiments/compressed_esrgan.py:study`). Finished runs are kept, interrupted ones go on. With --jobs=N each has a core of its
+own. Arms (benchmarks/arms.py): alone (ground truth), output (+ the teacher's image), fakd10 and fakd1 (+ spatial affinity,
+weight 10 or 1), and the nine transforms by name, each with the weight at which it pulls as hard as spatial affinity with weight
+10; of SRGAN lightening baseline, gan2g, gan2g_al, g2g_al, gan2gan; of compressed ESRGAN a student's name (comparative), or with
+`-gan` (adversarial). Folders of benchmarks/teacher_images.py among --benchmarks compare with the teacher, not with the truth.
 """
 
 import concurrent.futures

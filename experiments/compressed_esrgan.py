@@ -7,7 +7,8 @@
 
 Students: `corrected` (default; 33,358 weights, pixel shuffle, no grid), `released` (7,393 weights, as the code had it), `readme`
 (11,233, as its README had it), `compact` (SRVGGNetCompact). `paper`: 0..255 weights, batch 32, LR patches of 128, 200,000
-(comparative) or 400,000 steps. `balanced`: the same three weights on images of 0..1, where all terms count. `warm` begins with
+(comparative) or 400,000 steps. `study`: the runs that benchmarks/study.py compares, from `teachers/rrdb23` (a converted RRDBNet-23)
+on train_images. `balanced`: the same three weights on images of 0..1, where all terms count. `warm` begins with
 the comparative mode.
 """
 
@@ -41,7 +42,7 @@ def method(mode, balanced):
 def get_config(arg=None):
     """See the module's docstring; `arg` e.g. 'adversarial,warm' or 'comparative,paper'."""
     options = {'mode': ('comparative', 'adversarial'), 'student': tuple(STUDENTS)}
-    chosen = kdsr.parse_arg(arg, options | dict.fromkeys(('balanced', 'warm', 'paper', 'smoke'), False))
+    chosen = kdsr.parse_arg(arg, options | dict.fromkeys(('balanced', 'warm', 'study', 'paper', 'smoke'), False))
     adversarial, cosine = chosen['mode'] == 'adversarial', {'schedule': 'cosine', 'final_rate': 0.01, 'warmup': 50}
     config = kdsr.base(
         name=f'compressed_{chosen["mode"]}_{chosen["student"]}',
@@ -58,6 +59,12 @@ def get_config(arg=None):
     config.method = method(chosen['mode'], chosen['balanced'])
     before = {'name': 'comparative', 'steps': 600, 'method': method('comparative', chosen['balanced'])}
     before['optimizer'] = kdsr.adam(2e-3, **cosine, clip=10.0)
+    if chosen['study']:
+        config.teacher, config.data = 'teachers/rrdb23', kdsr.train_images(validation_images=2)
+        config.batch_size, config.steps, before['steps'] = 4, 250, 170
+        config.eval_every = config.save_every = 250
+        if adversarial and chosen['warm']:
+            config.steps = 80
     if chosen['paper']:
         halved = lambda rate, *at: kdsr.adam(rate, schedule='step', milestones=at)
         config.data, config.batch_size, config.patch = kdsr.folder('DIV2K', images='1-800'), 32, 128
