@@ -56,11 +56,12 @@ ESRGAN = {
     **{name: (f'comparative,{name}', {}) for name in STUDENTS},
     **{f'{name}-gan': (f'adversarial,{name}', {}) for name in STUDENTS},
     'compact-balanced': ('adversarial,compact,balanced', {}),
+    'compact-offline': ('offline,compact', {}),
 }
 STUDIES = {
     'fakd': Study('experiments/fakd.py:study', FAKD, ['alone', 'output', 'fakd10', 'fakd1'], 'alone'),
     'srgan': Study('experiments/srgan_kd.py:study', SRGAN, list(SRGAN), 'baseline', ('psnr_y', 'ssim_y', 'lpips'), 'alex'),
     'esrgan': Study(
-        'experiments/compressed_esrgan.py:study', ESRGAN, list(ESRGAN), 'released', ('psnr_y', 'ssim_y', 'lpips'), 'alex'
+        'experiments/compressed_esrgan.py:study', ESRGAN, list(ESRGAN)[:-1], 'released', ('psnr_y', 'ssim_y', 'lpips'), 'alex'
     ),
 }

@@ -45,16 +45,17 @@ class Chain(nn.Module):
 
 
 class RRDBNet(nn.Module):
-    """ESRGAN's generator (Wang et al., ECCVW 2018) for x4: lr `[B, 3, h, w]` -> image."""
+    """ESRGAN's generator (Wang et al., ECCVW 2018) for x4: lr `[B, channels, h, w]` -> image."""
 
-    def __init__(self, scale=4, features=64, blocks=23, growth=32):
+    def __init__(self, scale=4, features=64, blocks=23, growth=32, channels=3):
         super().__init__()
-        assert scale == 4
-        self.count, self.head, self.body = blocks, twins.conv(3, features), twins.conv(features, features)
+        if scale != 4:
+            raise ValueError(f'the twin of RRDBNet is one for x4, not x{scale}: pass --notorch')
+        self.count, self.head, self.body = blocks, twins.conv(channels, features), twins.conv(features, features)
         for i in range(1, blocks + 1):
             self.add_module(f'block{i}', Chain([DenseBlock(features, growth) for _ in range(3)]))
         self.up1, self.up2, self.hr = (twins.conv(features, features) for _ in range(3))
-        self.tail = twins.conv(features, 3)
+        self.tail = twins.conv(features, channels)
 
     def forward(self, lr):
         x = head = self.head(lr)
@@ -101,38 +102,39 @@ class Shuffled(nn.Module):
 
 
 class RRDBStudent(nn.Module):
-    """The compressed ESRGAN, on 0..255 inside: by default with a pixel shuffle, `released` with the published upsampler."""
+    """The compressed ESRGAN: by default with a pixel shuffle, `released` with the published upsampler."""
 
-    def __init__(self, scale=4, features=64, blocks=3, rdbs=1, layers=2, released=False):
+    def __init__(self, scale=4, features=64, blocks=3, rdbs=1, layers=2, released=False, rgb_range=255.0, channels=3):
         super().__init__()
-        self.count, self.head, self.tail = blocks, twins.conv(3, features), depthwise(3)
+        self.count, self.range = blocks, rgb_range
+        self.head, self.tail = twins.conv(channels, features), depthwise(channels)
         for i in range(1, blocks + 1):
             self.add_module(f'block{i}', Chain([SumBlock(features, layers) for _ in range(rdbs)]))
         if released:  # 3 taps for 4 outputs: `output_padding` makes the last, of the bias alone
-            self.enlarge = nn.ConvTranspose2d(features, 3, 3, stride=scale, output_padding=scale - 3)
+            self.enlarge = nn.ConvTranspose2d(features, channels, 3, stride=scale, output_padding=scale - 3)
         else:
-            self.up = Shuffled(scale, features, 3)
+            self.up = Shuffled(scale, features, channels)
         self.released = released
 
     def forward(self, lr):
-        x = head = self.head(255 * lr)
+        x = head = self.head(self.range * lr)
         for i in range(1, self.count + 1):
             x = getattr(self, f'block{i}')(x)
         x = (self.enlarge if self.released else self.up)(x + head)
-        return self.tail(leaky(x)) / 255
+        return self.tail(leaky(x)) / self.range
 
 
 class SRVGGNetCompact(nn.Module):
     """Real-ESRGAN's compact generator (Wang et al., ICCVW 2021)."""
 
-    def __init__(self, scale=4, features=64, blocks=16):
+    def __init__(self, scale=4, features=64, blocks=16, channels=3):
         super().__init__()
         self.count, self.scale = blocks, scale
-        self.head, self.head_prelu = twins.conv(3, features), nn.PReLU(features)
+        self.head, self.head_prelu = twins.conv(channels, features), nn.PReLU(features)
         for i in range(1, blocks + 1):
             self.add_module(f'conv{i}', twins.conv(features, features))
             self.add_module(f'prelu{i}', nn.PReLU(features))
-        self.up = Shuffled(scale, features, 3)
+        self.up = Shuffled(scale, features, channels)
 
     def forward(self, lr):
         x = self.head_prelu(self.head(lr))

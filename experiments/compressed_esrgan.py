@@ -3,13 +3,15 @@
     python -m kdsr.main --config=experiments/compressed_esrgan.py                    # demo: comparative, from the shipped EDSR
     python -m kdsr.main --config=experiments/compressed_esrgan.py:adversarial,warm   # comparative first, then adversarial
     python -m kdsr.main --config=experiments/compressed_esrgan.py:adversarial,paper --config.teacher=EXPORT --config.data.path=DIV2K
+    python -m kdsr.main --config=experiments/compressed_esrgan.py:offline,compact    # by images that the teacher made before
     python -m kdsr.main --config=experiments/compressed_esrgan.py:smoke              # half a minute
 
 Students: `corrected` (default; 33,358 weights, pixel shuffle, no grid), `released` (7,393 weights, as the code had it), `readme`
-(11,233, as its README had it), `compact` (SRVGGNetCompact). `paper`: 0..255 weights, batch 32, LR patches of 128, 200,000
-(comparative) or 400,000 steps. `study`: the runs that benchmarks/study.py compares, from `teachers/rrdb23` (a converted RRDBNet-23)
-on train_images. `balanced`: the same three weights on images of 0..1, where all terms count. `warm` begins with
-the comparative mode.
+(11,233, as its README had it), `compact` (SRVGGNetCompact 16x32), `light` (EDSR 7x64 without work at the size of the output).
+`paper`: 0..255 weights, batch 32, LR patches of 128, 200,000 (comparative) or 400,000 steps. `balanced`: the same three weights
+on images of 0..1, where all terms count. `warm` begins with the comparative mode. `study`: the runs that benchmarks/study.py
+compares, from `teachers/rrdb23` (a converted RRDBNet-23) on train_images. `offline`: L1 to a teacher's images of train_images,
+which benchmarks/teacher_images.py wrote to runs/offline; `shipped`: how the shipped `light_x4` was made by it.
 """
 
 from kdsr import config as kdsr
@@ -19,6 +21,7 @@ STUDENTS = {
     'released': kdsr.model('rrdb_student', released=True),
     'readme': kdsr.model('rrdb_student', released=True, rdbs=2),
     'compact': kdsr.model('srvgg', features=32, blocks=16),
+    'light': kdsr.model('edsr', blocks=7, direct=True),
 }
 
 
@@ -42,7 +45,9 @@ def method(mode, balanced):
 def get_config(arg=None):
     """See the module's docstring; `arg` e.g. 'adversarial,warm' or 'comparative,paper'."""
     options = {'mode': ('comparative', 'adversarial'), 'student': tuple(STUDENTS)}
-    chosen = kdsr.parse_arg(arg, options | dict.fromkeys(('balanced', 'warm', 'study', 'paper', 'smoke'), False))
+    chosen = kdsr.parse_arg(
+        arg, options | dict.fromkeys(('balanced', 'warm', 'study', 'offline', 'shipped', 'paper', 'smoke'), False)
+    )
     adversarial, cosine = chosen['mode'] == 'adversarial', {'schedule': 'cosine', 'final_rate': 0.01, 'warmup': 50}
     config = kdsr.base(
         name=f'compressed_{chosen["mode"]}_{chosen["student"]}',
@@ -65,6 +70,14 @@ def get_config(arg=None):
         config.eval_every = config.save_every = 250
         if adversarial and chosen['warm']:
             config.steps = 80
+    if chosen['offline'] or chosen['shipped']:
+        parts = (f'runs/offline/{part}_teacher' for part in ('BSDS500_test200', 'BSDS500_train200', 'T91', 'photos_hires'))
+        config.data, config.teacher = kdsr.folder(','.join(parts)), ''
+        config.method = {'name': 'supervised', 'loss': 'l1'}
+        config.steps, config.log_every, config.eval_every, config.save_every = 3000, 100, 1000, 1000
+        config.optimizer = kdsr.adam(1e-3, **cosine, clip=10.0)
+    if chosen['shipped']:
+        config.student, config.export_dtype, config.patch, config.steps = STUDENTS['light'], 'float16', 32, 5000
     if chosen['paper']:
         halved = lambda rate, *at: kdsr.adam(rate, schedule='step', milestones=at)
         config.data, config.batch_size, config.patch = kdsr.folder('DIV2K', images='1-800'), 32, 128

@@ -24,7 +24,8 @@ class EDSR(nn.Module):
     """Enhanced deep residual network, `lr [B, h, w, channels]` in [0, 1] -> (image `[B, s*h, s*w, channels]`, taps).
 
     The image is float32 and not clipped. Published sizes: EDSR-baseline 16 blocks x 64 features, res_scale 1 (the
-    default and FAKD's student), and EDSR 32 x 256, res_scale 0.1 (FAKD's teacher).
+    default and FAKD's student), and EDSR 32 x 256, res_scale 0.1 (FAKD's teacher). With `direct` one convolution and a pixel
+    shuffle make the image straight from the body: no work at the size of the output, a light network's usual tail.
 
     Taps, each `[B, h, w, features]`: 'head'; 'block1' ... 'blockN', after so many blocks; 'body', the body's last
     convolution + head (what FAKD's code reads), or before that addition with `tap_pre_skip`.
@@ -41,6 +42,7 @@ class EDSR(nn.Module):
     channels: int = 3
     dtype: str = 'float32'
     tap_pre_skip: bool = False
+    direct: bool = False
 
     @nn.compact
     def __call__(self, lr):
@@ -52,8 +54,8 @@ class EDSR(nn.Module):
         body = conv(self.features, name='body')(x)
         x = body + head
         taps['body'] = body if self.tap_pre_skip else x
-        x = Upsampler(self.scale, self.features, self.dtype, name='up')(x)
-        return add_mean(conv(self.channels, name='tail')(x), self.rgb_range), taps
+        x = Upsampler(self.scale, self.channels if self.direct else self.features, self.dtype, self.direct, name='up')(x)
+        return add_mean(x if self.direct else conv(self.channels, name='tail')(x), self.rgb_range), taps
 
 
 Generator = EDSR
