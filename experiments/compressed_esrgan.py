@@ -39,6 +39,7 @@ def method(mode, balanced):
         'content': {'network': 'vgg16', 'tap': 'conv5_3', 'norm': 'l2', 'weight': 0.05},
         'discriminator': {'name': 'esrgan', 'features': 16},
         'disc_init': '',
+        'disc_optimizer': kdsr.adam(1e-4),
     }
 
 
@@ -48,7 +49,10 @@ def get_config(arg=None):
     chosen = kdsr.parse_arg(
         arg, options | dict.fromkeys(('balanced', 'warm', 'study', 'offline', 'shipped', 'paper', 'smoke'), False)
     )
-    adversarial, cosine = chosen['mode'] == 'adversarial', {'schedule': 'cosine', 'final_rate': 0.01, 'warmup': 50}
+    adversarial = chosen['mode'] == 'adversarial'
+    # The compressed students work on 0..255: with the rates of a network on 0..1 they would need thousands of steps to get there.
+    rate = 1e-3 if chosen['student'] in ('compact', 'light') or chosen['shipped'] else 2e-2
+    brief = kdsr.adam(rate, schedule='cosine', final_rate=0.01, warmup=50, clip=10.0)
     config = kdsr.base(
         name=f'compressed_{chosen["mode"]}_{chosen["student"]}',
         student=STUDENTS[chosen['student']],
@@ -59,11 +63,11 @@ def get_config(arg=None):
         log_every=25,
         eval_every=150,
         save_every=150,
-        optimizer=kdsr.adam(5e-5) if adversarial and chosen['warm'] else kdsr.adam(2e-3, **cosine, clip=10.0),
+        optimizer=kdsr.adam(5e-5) if adversarial and chosen['warm'] else brief,
     )
     config.method = method(chosen['mode'], chosen['balanced'])
     before = {'name': 'comparative', 'steps': 600, 'method': method('comparative', chosen['balanced'])}
-    before['optimizer'] = kdsr.adam(2e-3, **cosine, clip=10.0)
+    before['optimizer'] = brief
     if chosen['study']:
         config.teacher, config.data = 'teachers/rrdb23', kdsr.train_images(validation_images=2)
         config.batch_size, config.steps, before['steps'] = 4, 250, 170
@@ -75,7 +79,6 @@ def get_config(arg=None):
         config.data, config.teacher = kdsr.folder(','.join(parts)), ''
         config.method = {'name': 'supervised', 'loss': 'l1'}
         config.steps, config.log_every, config.eval_every, config.save_every = 3000, 100, 1000, 1000
-        config.optimizer = kdsr.adam(1e-3, **cosine, clip=10.0)
     if chosen['shipped']:
         config.student, config.export_dtype, config.patch, config.steps = STUDENTS['light'], 'float16', 32, 5000
     if chosen['paper']:
@@ -87,6 +90,7 @@ def get_config(arg=None):
         config.steps, config.optimizer = before['steps'], before['optimizer']
         if adversarial:
             config.steps, config.optimizer = 400_000, halved(5e-5, 50_000, 100_000, 200_000)
+            config.method.disc_optimizer = config.optimizer
     if chosen['smoke']:
         kdsr.smoke(config)
         config.student, before['steps'] = STUDENTS[chosen['student']], config.steps

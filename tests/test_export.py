@@ -126,6 +126,18 @@ def test_real_esrgans_smaller_scales_come_back(tmp_path, scale, inputs):
     assert said['checks'][0]['max'] == 0
 
 
+def test_an_edsr_without_a_tail_comes_back(tmp_path):
+    """PyTorch's PixelShuffle reads channel c*r*r + dy*r + dx as pixel (dy, dx) of colour c, the house (dy*r + dx)*3 + c."""
+    source = exporting.network(tmp_path / 'net', 'edsr', direct=True)
+    (said,), _ = export.run(source, ['torch'], tmp_path, **SMALL, name='net')
+    tensors, (_, variables) = safetensors.load_file(tmp_path / 'net.safetensors'), exports.read(source)
+    assert 'conv_last.weight' not in tensors and said['checks'][0]['max'] == 0
+    kernel = variables['params']['up']['conv1']['kernel']
+    for c, dy, dx in ((0, 0, 1), (1, 2, 3), (2, 3, 0)):
+        ours, theirs = kernel[..., (4 * dy + dx) * 3 + c], tensors['upsample.0.weight'][16 * c + 4 * dy + dx]
+        assert np.array_equal(ours.transpose(2, 0, 1), theirs)
+
+
 def test_safetensors_that_begin_with_the_byte_of_a_pickle(tmp_path):
     """A safetensors file begins with the length of its header; 0x80, in every 32nd file, is how a pickle begins."""
     begun = set()

@@ -75,7 +75,7 @@ def shuffled(weights, channels):
 
 
 def edsr(weights, module):
-    """BasicSR's names; its mean colour and range of 255 are in its code."""
+    """BasicSR's names; its mean colour and range of 255 are in its code. It has no `direct` tail: that is SwinIR's upsampler."""
     rules = (
         (r'head', lambda: 'conv_first'),
         (r'block(\d+)/conv(\d)', lambda i, k: f'body.{i - 1}.conv{k}'),
@@ -83,7 +83,7 @@ def edsr(weights, module):
         (r'up/conv(\d+)', lambda i: f'upsample.{2 * i - 2}'),
         (r'tail', lambda: 'conv_last'),
     )
-    return renamed(shuffled(weights, module.features), rules)
+    return renamed(shuffled(weights, module.channels if module.direct else module.features), rules)
 
 
 def rcan(weights, module):

@@ -13,8 +13,10 @@ RULES = (
 
 def convert(tensors):
     """Converted weights; res_scale is in no file: 0.1 for 256 features and 1 for others, as published."""
-    variables, args, assumed = names.generator(joined(tensors), RULES)
+    direct = not any(re.match(r'tail\.1\.|conv_last\.', key) for key in tensors)
+    variables, args, assumed = names.generator(joined(tensors), RULES, direct)
     blocks = names.count(variables, 'block', tensors)
+    args |= {'direct': True} if direct else {}
     args |= {'blocks': blocks, 'res_scale': 0.1 if args['features'] == 256 else 1.0}
     return Converted(args, variables, ('res_scale', *assumed))
 

@@ -107,11 +107,14 @@ def colour_range(tensors):
     return {'rgb_range': scale}
 
 
-def generator(tensors, rules):
-    """(variables, args, assumed) of EDSR, RCAN and SAN as far as they are alike: head, upsampler and colours."""
+def generator(tensors, rules, direct=False):
+    """(variables, args, assumed) of EDSR, RCAN and SAN as far as they are alike: head, upsampler and colours.
+
+    `direct`: the upsampler gives the image and not features.
+    """
     variables = rename(tensors, [(r'(?:sub|add)_mean', None), *rules, *ENDS])
     *_, channels, features = shape(variables, 'params/head/kernel', tensors)
-    variables, scale = shuffled(variables, features)
+    variables, scale = shuffled(variables, channels if direct else features)
     colours = colour_range(tensors)
     args = {'scale': scale, 'features': features, 'rgb_range': 255.0, 'channels': channels, **colours}
     return variables, args, () if colours else ('rgb_range',)

@@ -29,7 +29,7 @@ def make(cfg):
     mode: 'comparative' or 'adversarial'. w_pixel, pixel_range: weight of the squared distance and scale of its images. clip:
     whether both images are clipped first, as in the released code (no gradient where the student leaves the range). w_adv,
     adversarial, content, discriminator: as in kdsr.methods.gan. disc_init: export of the teacher's discriminator to start from,
-    '' for a new one.
+    '' for a new one. disc_optimizer: its optimiser block, if it is to have another than `cfg.optimizer`.
     """
     m = cfg.method
     names = gan.chosen('mode', m.mode, MODES)
@@ -39,7 +39,7 @@ def make(cfg):
         raise ValueError(f'the teacher {cfg.teacher} is a x{teacher.scale} model, config.scale is {cfg.scale}')
     disc = gan.critic(cfg) if 'disc' in names else None
     perceive, features = gan.content(m.content) if disc else (None, {})
-    optimisers = {name: optim.make(cfg.optimizer, cfg.steps) for name in names}
+    optimisers = {name: optim.make(m.get(f'{name}_optimizer') or cfg.optimizer, cfg.steps) for name in names}
     ema = ('student',) if cfg.ema_decay else ()
     clipped = (lambda image: jnp.clip(image, 0, 1)) if m.clip else lambda image: image
 
