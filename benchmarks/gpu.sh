@@ -2,7 +2,7 @@
 # All that a GPU is wanted for, in one visit; every part goes on where it stopped. Needs the images and benchmarks below DATA.
 #     DATA=../shared/data bash benchmarks/gpu.sh [OUT]
 # A strong teacher, FAKD's arms with three seeds of 20,000 steps, the transforms, SRGAN lightening's arms with three seeds of
-# 20,000 + 5,000 steps, and the steps beside PyTorch; OUT/table.txt is the end.
+# 20,000 + 5,000 steps, compressed ESRGAN's students, and steps and whole images beside PyTorch; OUT/table.txt is the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/gpu}
@@ -28,6 +28,11 @@ for seed in 0 1 2; do
     python benchmarks/study.py --study=srgan --out="$out/srgan" --benchmarks="$sets" --seeds=$seed \
         --set=--config.student_init="$first" --set="$threads" | tee "$out/srgan.txt"
 done
+[ -e teachers/rrdb23 ] || python -m kdsr.convert "$KDSR_DATA/weights/rrdb23_realsr_df2k_x4_fp16.npz" --model=rrdb --out=teachers/rrdb23
+python benchmarks/teacher_images.py --model=teachers/rrdb23 --data="$sets" --out="$out/rrdb23"
+python benchmarks/study.py --study=esrgan --out="$out/esrgan" --steps=20000 --seeds=0 --set=--config.batch_size=16 --set="$threads" \
+    --set=--config.eval_every=5000 --benchmarks="$sets,$(printf "$out/rrdb23/%s_teacher," Set5 Set14 B100 | sed 's/,$//')" | tee "$out/esrgan.txt"
+python benchmarks/inference.py | tee "$out/inference.txt"
 python benchmarks/train_step.py | tee "$out/train_step.txt"
 python benchmarks/affinity.py | tee "$out/affinity.txt"
-cat "$out"/{teacher,study,transforms,srgan,train_step,affinity}.txt > "$out/table.txt"
+cat "$out"/{teacher,study,transforms,srgan,esrgan,inference,train_step,affinity}.txt > "$out/table.txt"

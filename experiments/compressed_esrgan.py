@@ -8,7 +8,7 @@
 
 Students: `corrected` (default; 33,358 weights, pixel shuffle, no grid), `released` (7,393 weights, as the code had it), `readme`
 (11,233, as its README had it), `compact` (SRVGGNetCompact 16x32), `light` (EDSR 7x64 without work at the size of the output).
-`paper`: 0..255 weights, batch 32, LR patches of 128, 200,000 (comparative) or 400,000 steps. `balanced`: the same three weights
+`paper`: clipped images, batch 32, LR patches of 128, 200,000 (comparative) or 400,000 steps. `balanced`: the same three weights
 on images of 0..1, where all terms count. `warm` begins with the comparative mode. `study`: the runs that benchmarks/study.py
 compares, from `teachers/rrdb23` (a converted RRDBNet-23) on train_images. `offline`: L1 to a teacher's images of train_images,
 which benchmarks/teacher_images.py wrote to runs/offline; `shipped`: how the shipped `light_x4` was made by it.
@@ -31,7 +31,7 @@ def method(mode, balanced):
     return {
         'name': 'compressed_esrgan',
         'mode': mode,
-        'clip': True,
+        'clip': False,  # no gradient where a student begins outside of 0..255: after 250 steps `released` was at 15 dB, not 25
         'pixel_range': 1.0 if balanced else 255.0,
         'w_pixel': 1 - 1e-4 if adversarial else 1.0,
         'w_adv': 1e-4,
@@ -78,14 +78,15 @@ def get_config(arg=None):
         parts = (f'runs/offline/{part}_teacher' for part in ('BSDS500_test200', 'BSDS500_train200', 'T91', 'photos_hires'))
         config.data, config.teacher = kdsr.folder(','.join(parts)), ''
         config.method = {'name': 'supervised', 'loss': 'l1'}
-        config.steps, config.log_every, config.eval_every, config.save_every = 3000, 100, 1000, 1000
+        config.steps, config.log_every, config.eval_every, config.save_every = 9000, 100, 1000, 1000
     if chosen['shipped']:
         config.student, config.export_dtype, config.patch, config.steps = STUDENTS['light'], 'float16', 32, 5000
     if chosen['paper']:
         halved = lambda rate, *at: kdsr.adam(rate, schedule='step', milestones=at)
         config.data, config.batch_size, config.patch = kdsr.folder('DIV2K', images='1-800'), 32, 128
         config.log_every, config.eval_every, config.save_every = 100, 2000, 2000
-        config.method.discriminator = {'name': 'esrgan', 'features': 64}
+        config.method.discriminator, config.method.clip = {'name': 'esrgan', 'features': 64}, True
+        before['method']['clip'] = True
         before |= {'steps': 200_000, 'optimizer': halved(1e-3, 20_000, 50_000, 90_000)}
         config.steps, config.optimizer = before['steps'], before['optimizer']
         if adversarial:

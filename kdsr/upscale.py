@@ -14,7 +14,7 @@ from kdsr import commands, models, pictures, tiling, writers
 from kdsr.evaluate import self_ensemble
 from kdsr.pictures import files
 
-DEFAULT_MODEL = 'edsr_x4'
+DEFAULT_MODEL = 'light_x4'
 
 
 def run(
@@ -38,7 +38,7 @@ def run(
     Args:
       inputs, out, form, recursive: as of `pictures.files.plan`; so is suffix, whose default is '_x4' for a factor of 4.
       model: export, run or shipped name. dtype: what the network works in. ensemble: average over 8 flips and transposes.
-      outscale: another factor than the network's; its result is resized.
+      outscale: another factor than the network's; its result is resized, unless it is one of several that the network serves.
       tile: side of the tiles, LR pixels.
       skip_existing: leave out files whose result is there.
       most: pixels that a picture may have. quality: of jpg and webp.
@@ -46,8 +46,9 @@ def run(
     Raises what `models.load` and `files.plan` raise, and ValueError where the tiles are too small for the network.
     """
     network = models.load(model, dtype)
-    if network.module.channels != 3:
-        raise ValueError(f'{model} works on {network.module.channels} channels: upscaling needs a network for RGB')
+    if network.module.channels not in (1, 3):
+        raise ValueError(f'{model} works on {network.module.channels} channels: upscaling needs a network for RGB or for Y')
+    network = network.at(int(outscale) if outscale in network.scales else network.scale)
     factor = outscale or network.scale
     jobs = files.plan(inputs, out, suffix=f'_x{factor:g}' if suffix is None else suffix, form=form, recursive=recursive)
     left = [job for job in jobs if not (skip_existing and job.target.exists())]

@@ -121,6 +121,14 @@ def test_published_parameter_counts(name, args, counts, monkeypatch):
         assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == count, scale
 
 
+def test_edsr_that_makes_the_image_at_once():
+    """Head 28*64, seven blocks of 2 * 577*64, body 577*64, upsampler 577*48; scale x4 is one shuffle of 4."""
+    net = models.build('edsr', blocks=7, direct=True)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 3), jnp.float32))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 28 * 64 + 7 * 2 * 577 * 64 + 577 * 64 + 577 * 48 == 583_408
+    assert models.taps(net)['body'] == (1, 16, 16, 64) and 'tail' not in shapes['params']
+
+
 def test_san_published_totals_include_its_dead_parameters():
     assert 15_824_516 + san.dead_parameters(20) == 15_862_560  # 15.86M and 5.0M at x4 in FAKD's table 3
     assert 4_959_564 + san.dead_parameters(6) == 4_997_594
