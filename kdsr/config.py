@@ -96,7 +96,9 @@ def train_images(**values):
 def data(source, **values):
     """Data block; source, path, images, downscale, name, split, cache_dir as in kdsr.data.sources.open_source."""
     block = {'source': source, 'path': '', 'images': '', 'downscale': 1, 'name': '', 'split': 'train', 'cache_dir': ''}
-    block |= {'validation_images': 8, 'threads': 2, 'augment': True}
+    # colour: of training batches, 'rgb', or 'y' for networks of one channel; validation and benchmarks are RGB
+    # training: False where a method reads no images, and the source is only for validation
+    block |= {'validation_images': 8, 'threads': 2, 'augment': True, 'colour': 'rgb', 'training': True}
     return ml_collections.ConfigDict({**block, **values})
 
 
@@ -130,6 +132,8 @@ def check(config):
     for name in positive:
         if config[name] < 1:
             raise ValueError(f'config.{name}={config[name]} must be at least 1')
+    if config.data.colour not in ('rgb', 'y'):
+        raise ValueError(f"config.data.colour='{config.data.colour}' must be 'rgb' or 'y'")
     if config.dtype not in ('float32', 'bfloat16'):
         raise ValueError(f"config.dtype='{config.dtype}' must be 'float32' or 'bfloat16'")
     if config.export not in ('best', 'latest'):

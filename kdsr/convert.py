@@ -56,9 +56,10 @@ def convert(source, model, out, *, args=None, dtype='float32'):
         if name.startswith('params/') and np.abs(array).max() > np.finfo(dtype).max:
             raise ValueError(f'{name} of {source} has values beyond {dtype}: leave out --dtype')
     origin = {'file': pathlib.Path(source).name, 'sha256': hashlib.sha256(pathlib.Path(source).read_bytes()).hexdigest()}
+    more = getattr(family, 'CARD', {})
     temporary = out.with_name(f'{out.name}.tmp{os.getpid()}')
     try:
-        card = exports.save(temporary, name=model, args=args, variables=variables, dtype=dtype, source=origin)
+        card = exports.save(temporary, name=model, args=args, variables=variables, dtype=dtype, source=origin, **more)
         os.replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -63,8 +63,9 @@ def milliseconds(fn, *args, repeats=5):
     return statistics.median(times)
 
 
-def summary(upscaler, shape=(1, 120, 160, 3)):
-    """{'parameters', 'gmacs', 'ms'} of an Upscaler on an LR image of `shape`."""
+def summary(upscaler, shape=(1, 120, 160)):
+    """{'parameters', 'gmacs', 'ms'} of an Upscaler on LR images of `shape` = (B, h, w), in as many channels as it has."""
+    shape = (*shape, upscaler.module.channels)
     lr = np.full(shape, 0.5, np.float32)
     counted = macs(lambda x: upscaler.module.apply(upscaler.variables, x)[0], lr)
     return {

@@ -59,7 +59,7 @@ def networks(groups, scale):
         wanted[f'{group.short}, seed {run.config["seed"]}'] = run.folder
     for label, path in wanted.items():
         try:
-            found[label] = models.load(path)
+            found[label] = models.load(path, scale=scale)
         except FileNotFoundError as e:
             missing.append(f'not in the crops: {label} ({e})')
     return found, missing

@@ -3,6 +3,7 @@
 python -m kdsr.evaluate --model=edsr_x4 --data=../data/Set5,../data/Set14
 python -m kdsr.evaluate --model=bicubic --data=../data/Set5 --scale=2,3,4 --json=bicubic.json
 python -m kdsr.evaluate --model=runs/student --data=../data/Set5 --lpips=alex
+python -m kdsr.evaluate --model=../weights/vdsr --data=../data/Set5 --protocol=vdsr_y8
 """
 
 import functools
@@ -18,21 +19,14 @@ from absl import flags
 from kdsr import commands, metrics, models, writers
 from kdsr.data import benchmarks
 from kdsr.data.resize import imresize
-from kdsr.models import perceptual
+from kdsr.models import exports, perceptual
+from kdsr.protocols import PROTOCOLS
 
-# protocol -> (border shaved for a scale, {column: function(sr, hr, border)}); all round the output to 8 bits first
-Y = {'psnr_y': metrics.psnr_y, 'ssim_y': metrics.ssim_y, 'psnr_rgb': metrics.psnr_rgb}
-RGB = {'psnr_rgb': metrics.psnr_rgb, 'ssim_rgb': metrics.ssim_rgb}
-PROTOCOLS = {
-    'y8': (lambda scale: scale, Y),  # benchmarks of EDSR, RCAN, BasicSR: Y of BT.601, border = scale
-    'rgb': (lambda scale: scale, RGB),
-    'div2k': (lambda scale: scale + 6, RGB),  # validation of NTIRE 2017 and EDSR
-}
 FORMATS = {'psnr_y': '.3f', 'ssim_y': '.4f', 'psnr_rgb': '.3f', 'ssim_rgb': '.4f', 'lpips': '.4f'}
 
 
 def bicubic(scale):
-    """`fn(lr) -> sr` of MATLAB's bicubic enlargement, `[1, h, w, 3]` in [0, 1]."""
+    """`fn(lr) -> sr` of MATLAB's bicubic enlargement, `[1, h, w, C]` in [0, 1]."""
     return lambda lr: imresize(np.asarray(lr[0], np.float64), scale)[None]
 
 
@@ -70,20 +64,21 @@ def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None):
     """Means over images and per-image values.
 
     Args:
-      fn: `[1, h, w, 3]` in [0, 1] -> `[1, s*h, s*w, 3]`.
+      fn: `[1, h, w, C]` in [0, 1] -> `[1, s*h, s*w, C]`, C being the protocol's 3 or 1.
       examples: (name, lr, hr) of uint8 images.
       progress: called with (done, total) after each image.
       extra: more columns {name: function(sr, hr, border)} besides the protocol's, e.g. `{'lpips': lpips('alex')}`; they get
-        sr as floats not yet rounded, hr as uint8, each `[H, W, 3]`.
+        sr as floats not yet rounded, hr as uint8, each `[H, W, 3]` (of a protocol for Y: both floats `[H, W, 1]`).
 
     Returns: {'psnr_y': mean, ..., 'images': {name: {'psnr_y': ..., ...}}}.
     """
-    border, columns = PROTOCOLS[protocol]
-    columns = {**columns, **(extra or {})}
+    protocol = PROTOCOLS[protocol]
+    border, columns = protocol.border(scale), {**protocol.columns, **(extra or {})}
     images = {}
     for name, lr, hr in examples:
-        sr = np.asarray(fn(np.float32(lr[None]) / np.float32(255)))[0]
-        images[name] = {k: float(f(np.float64(sr), hr, border(scale))) for k, f in columns.items()}
+        shown, hr = protocol.images(lr, hr, scale)
+        sr = np.float64(fn(shown[None])[0])
+        images[name] = {k: float(f(sr, hr, border)) for k, f in columns.items()}
         if progress:
             progress(len(images), len(examples))
     means = {k: float(np.mean([v[k] for v in images.values()])) for k in columns}
@@ -98,17 +93,19 @@ def results(fns, examples_by_set, scale, **options):
     }
 
 
-def load(model, scale):
-    """(label, fn, scales) of --model: an export, a run, a shipped name, or 'bicubic'."""
+def load(model, scale, protocol='y8'):
+    """{scale: fn} of --model: an export, a run, a shipped name, or 'bicubic'; all its scales where `scale` is empty."""
     if model == 'bicubic':
         if not scale:
             raise ValueError('--model=bicubic needs --scale, e.g. --scale=2,3,4')
         return {s: bicubic(s) for s in scale}
     network = models.load(model)
-    wrong = [s for s in scale if s != network.scale]
+    wrong = [s for s in scale if s not in network.scales]
     if wrong:
-        raise ValueError(f'{model} is a x{network.scale} model, --scale asks for x{wrong[0]}')
-    return {network.scale: network}
+        raise ValueError(f'{model} is a {exports.times(network.scales)} model, --scale asks for x{wrong[0]}')
+    if PROTOCOLS[protocol].channels == 1 != network.module.channels:
+        raise ValueError(f'--protocol={protocol} is for networks that work on Y, {model} takes {network.module.channels} channels')
+    return {s: network.at(s) for s in scale or network.scales}
 
 
 FLAGS = flags.FLAGS
@@ -119,7 +116,7 @@ def define_flags():
     flags.DEFINE_string('model', None, "export directory, run directory, name of a shipped model, or 'bicubic'", required=True)
     flags.DEFINE_list('data', None, 'benchmark folders (HR/, and LR_x4/ or LR_bicubic/X4/), comma-separated', required=True)
     flags.DEFINE_list('scale', [], "scales, e.g. 2,3,4 (default: the model's own)")
-    flags.DEFINE_enum('protocol', 'y8', sorted(PROTOCOLS), 'how images are compared: y8 (Y, border = scale), rgb, div2k')
+    flags.DEFINE_enum('protocol', 'y8', sorted(PROTOCOLS), 'how images are compared, see kdsr/protocols.py')
     flags.DEFINE_enum('lpips', None, ['alex', 'vgg'], 'one column more: LPIPS by AlexNet or VGG16 (lower is better)')
     flags.DEFINE_bool('self_ensemble', False, 'average over the 8 flips and transposes of the input')
     flags.DEFINE_string('json', '', 'also write all values to this file')
@@ -129,15 +126,17 @@ def main(_):
     """Runs the command."""
     flag = flags.FLAGS
     found, began = {}, time.perf_counter()
+    if flag.lpips and PROTOCOLS[flag.protocol].channels == 1:
+        raise ValueError(f'--lpips compares colour images, --protocol={flag.protocol} has Y alone: choose another --protocol')
     extra = {'lpips': lpips(flag.lpips)} if flag.lpips else {}
-    for scale, fn in load(flag.model, [int(s) for s in flag.scale]).items():
+    for scale, fn in load(flag.model, [int(s) for s in flag.scale], flag.protocol).items():
         fn = self_ensemble(fn) if flag.self_ensemble else fn
         for folder in flag.data:
             examples = benchmarks.read(folder, scale)
             name = f'{pathlib.Path(folder).resolve().name}/x{scale}'
             show = functools.partial(commands.progress, name)
             found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show, extra=extra)
-    columns = {'image': '', **{k: FORMATS[k] for k in [*PROTOCOLS[flag.protocol][1], *extra]}}
+    columns = {'image': '', **{k: FORMATS[k] for k in [*PROTOCOLS[flag.protocol].columns, *extra]}}
     for name, values in found.items():
         rows = [{'image': i, **v} for i, v in values['images'].items()]
         print(f'\n{name}\n' + writers.table([*rows, {'image': 'mean', **values}], columns))

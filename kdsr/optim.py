@@ -41,6 +41,8 @@ def make(cfg, steps):
         rule = optax.adamw(rate, b1, b2, eps, weight_decay=cfg.get('weight_decay', 0.0))
     elif cfg.name == 'sgd':
         rule = optax.sgd(rate, momentum=cfg.get('momentum', 0.0) or None)
+        if cfg.get('weight_decay', 0.0):  # as in PyTorch: part of the gradient, after the clipping and before the momentum
+            rule = optax.chain(optax.add_decayed_weights(cfg.weight_decay), rule)
     else:
         raise ValueError(f"config.optimizer.name='{cfg.name}' is none of 'adam', 'adamw', 'sgd'")
     clip = cfg.get('clip', 0.0)

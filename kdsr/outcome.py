@@ -19,15 +19,25 @@ COST_COLUMNS = {'network': '', 'parameters': ',', 'gmacs': '.2f', 'ms': '.1f'}
 class Outcome:
     """The training and validation images of a config and all that is made of its networks."""
 
-    def __init__(self, config, workdir):
-        self.config, self.workdir = config, pathlib.Path(workdir)
+    def __init__(self, config, workdir, samples=None):
+        self.config, self.workdir, self.samples = config, pathlib.Path(workdir), samples and jax.jit(samples)
         source = sources.open_source(config.data, config.scale)
-        self.training, held_out = sources.split(source)
+        training, held_out = sources.split(source)
+        self.training = training if config.data.training else None
         self.examples = pipeline.validation_examples(held_out, config.scale, config.data.validation_images)
         self.student = exports.upscaler(models.build_block(config.student, config), None)
+        self.check_channels()
         self.others = {'bicubic': evaluate.bicubic(config.scale)}
         if config.get('teacher'):
-            self.others['teacher'] = models.load(config.teacher, dtype=config.dtype)
+            self.others['teacher'] = models.load(config.teacher, dtype=config.dtype, scale=config.scale)
+
+    def check_channels(self):
+        """ValueError where the student takes other images than training gives it."""
+        name, colour = self.config.student.name, self.config.data.colour
+        taken, given = self.student.module.channels, pipeline.CHANNELS[colour]
+        if taken != given:
+            remedy = {1: "set config.data.colour='y'", 3: "set config.data.colour='rgb'"}.get(taken, 'choose another student')
+            raise ValueError(f"config.data.colour='{colour}' gives {given} channels, the student {name} takes {taken}: {remedy}")
 
     def network(self, state):
         """The student as `fn(lr) -> sr`: averaged weights where there are any."""
@@ -52,7 +62,16 @@ class Outcome:
         writers.say(f'step {step}/{self.config.steps}  validation  ' + '  '.join(f'{k[4:]} {v:.4g}' for k, v in means.items()))
         if parallel.is_main():
             self.picture(network, step, writer)
+            self.invented(state, step)
         return found['psnr_y']
+
+    def invented(self, state, step):
+        """samples/invented_N.png: a row for each kind of images that the method makes of its own."""
+        if self.samples:
+            made = jax.device_get(self.samples(state))
+            rgb = lambda image: np.broadcast_to(image, (*image.shape[:2], 3))
+            rows = [[(kind if i == 0 else '', rgb(image)) for i, image in enumerate(images)] for kind, images in made.items()]
+            writers.comparison(rows, self.workdir / 'samples' / f'invented_{step:07d}.png')
 
     def picture(self, network, step, writer, side=64):
         """samples/step_N.png: the middle of two validation images as LR bicubic | student | teacher | HR."""
@@ -109,11 +128,14 @@ class Outcome:
         weights = {'student': net.params, **{f'{k}_ema': v for k, v in state.ema.items()}}
         variables = {k: {'params': v, **net.vars} for k, v in weights.items()}
         variables |= {f'student_{k}': fn.variables for k, fn in self.blended(state).items()}
+        several = config.method.get('scales')  # '2,3,4' where one network is trained for all
+        scales = {'scales': [int(s) for s in str(several).split(',')]} if several else {}
         for name, found in variables.items():
             exports.save(
                 self.workdir / 'export' / name,
                 name=config.student.name,
                 args={'scale': config.scale, **config.student.args},
+                **scales,
                 variables=found,
                 dtype=config.export_dtype,
                 scores={k: {m: x for m, x in v.items() if m != 'images'} for k, v in scores.items()},

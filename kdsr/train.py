@@ -26,7 +26,7 @@ def train(config, workdir):
     configs.require_same(config, workdir)
     parallel.check_batch_size(config.batch_size)
     method = methods.make(config)
-    outcome = Outcome(config, workdir)
+    outcome = Outcome(config, workdir, method.samples)
     with contextlib.ExitStack() as closing:  # also on an error: a save under way is finished first
         saved = checkpoints.Checkpoints(workdir / 'resume')
         closing.callback(saved.close)
@@ -38,8 +38,8 @@ def train(config, workdir):
 
 def loop(config, workdir, method, outcome, saved, closing):
     """Restores, trains to `config.steps` and returns (state, facts for results.json); SystemExit after a signal."""
-    shapes = (1, config.patch, config.patch, 3), (1, config.patch * config.scale, config.patch * config.scale, 3)
-    example = Batch(*(np.zeros(s, np.float32) for s in shapes))
+    channels, sides = pipeline.CHANNELS[config.data.colour], (config.patch, config.patch * config.scale)
+    example = Batch(*(np.zeros((1, side, side, channels), np.float32) for side in sides))
     frozen = parallel.place(method.frozen())
     state = parallel.place(method.init(jax.random.key(config.seed), example))
     for name, net in state.nets.items():
@@ -56,7 +56,7 @@ def loop(config, workdir, method, outcome, saved, closing):
     batches = pipeline.train_batches(
         outcome.training, scale=config.scale, patch=config.patch, batch=config.batch_size, seed=config.seed, start=start,
         process_index=jax.process_index(), process_count=jax.process_count(),
-        augment=config.data.augment, threads=config.data.threads,
+        augment=config.data.augment, colour=config.data.colour, threads=config.data.threads,
     )  # fmt: skip
     closing.callback(batches.close)
     step_fn = parallel.pmapped(method.step)

@@ -78,8 +78,10 @@ class Method(NamedTuple):
     frozen() -> pytree of networks that are read and never trained ({} if none); loads files, runs once.
     init(key, batch) -> TrainState.
     step(state, frozen, batch, axis=None) -> (TrainState, {name: scalar}); pure, jittable, pmappable.
+    samples(state) -> {name: images `[n, h, w, C]`}, of a method that makes images of its own; training writes them as pictures.
     """
 
     frozen: Callable[[], Any]
     init: Callable[[jax.Array, Batch], TrainState]
     step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    samples: Callable[[TrainState], dict[str, jax.Array]] | None = None

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 # They start processes of their own and take longest: begun first, they leave short files for the end, when workers run dry.
-LONGEST = ('test_survival', 'test_parallel', 'test_gan', 'test_commands')
+LONGEST = ('test_survival', 'test_parallel', 'test_data_free', 'test_gan', 'test_commands')
 
 
 def pytest_collection_modifyitems(items):

@@ -17,6 +17,7 @@ NETWORKS = {
     'san': {'features': 8, 'groups': 1, 'blocks': 1, 'reduction': 2, 'scale': 2},
     'srresnet': {'features': 8, 'blocks': 1},
     'srvgg': {'features': 8, 'blocks': 2},
+    'vdsr': {'features': 8, 'blocks': 2},
 }
 
 

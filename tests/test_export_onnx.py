@@ -18,15 +18,15 @@ for package in ('jax2onnx', 'onnx', 'onnxruntime'):
 SMALL = {'size': (24, 32)}
 
 
-@pytest.mark.parametrize('name', ['edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'srresnet', 'srvgg'])
+@pytest.mark.parametrize('name', ['edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'srresnet', 'srvgg', 'vdsr'])
 def test_onnx_takes_pictures_of_any_size(tmp_path, name):
     source = exporting.network(tmp_path / name, name)
     (said,), failures = export.run(source, ['onnx'], tmp_path, **SMALL, name='net')
-    s = models.load(source).scale
+    s, c = models.load(source).scale, models.load(source).module.channels
     assert failures == [] and said['file'] == 'net.onnx' and said['opset'] == 17
-    assert said['input']['shape'] == ['batch', 3, 'height', 'width'] and said['input']['layout'] == 'NCHW'
-    assert said['output']['shape'][:2] == ['batch', 3] and said['output']['shape'][2:] == [f'{s}*height', f'{s}*width']
-    assert [check['input'] for check in said['checks']] == [[1, 24, 32, 3], [2, 17, 17, 3]]
+    assert said['input']['shape'] == ['batch', c, 'height', 'width'] and said['input']['layout'] == 'NCHW'
+    assert said['output']['shape'][:2] == ['batch', c] and said['output']['shape'][2:] == [f'{s}*height', f'{s}*width']
+    assert [check['input'] for check in said['checks']] == [[1, 24, 32, c], [2, 17, 17, c]]
     assert max(check['max'] for check in said['checks']) < 5e-6
     assert {'jax2onnx', 'onnx', 'onnxruntime'} <= set(said['versions'])
 

@@ -57,13 +57,14 @@ def test_savedmodel_holds_the_weights_once(tmp_path):
     assert (tmp_path / 'net_savedmodel' / 'saved_model.pb').stat().st_size < weights + 100_000
 
 
-@pytest.mark.parametrize('name', ['edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'srresnet', 'srvgg'])
+@pytest.mark.parametrize('name', ['edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'srresnet', 'srvgg', 'vdsr'])
 def test_tflite_of_every_network(tmp_path, name):
     source = exporting.network(tmp_path / name, name)
     options = export.Options(precisions=('float32', 'float16'))
     (full, half), failures = export.run(source, ['tflite'], tmp_path, **SMALL, name='net', options=options)
     s = models.load(source).scale
-    assert not failures and full['output']['shape'] == [1, 24 * s, 32 * s, 3] and full['input']['dtype'] == 'float32'
+    c = models.load(source).module.channels
+    assert not failures and full['output']['shape'] == [1, 24 * s, 32 * s, c] and full['input']['dtype'] == 'float32'
     assert full['checks'][0]['max'] < 5e-6 and half['checks'][0]['max'] < 5e-3 and half['bytes'] < full['bytes']
 
 

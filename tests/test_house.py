@@ -16,7 +16,7 @@ ALLOWED = {
     'compiled': set(),
     'models': {'compiled', 'metrics', 'data.resize'},
     'methods': {'losses', 'models', 'steps', 'optim', 'types', 'data.resize'},
-    'data': {'types', 'commands'},
+    'data': {'types', 'commands', 'metrics'},
     'pictures': set(),
     'tiling': {'data.resize'},
 }

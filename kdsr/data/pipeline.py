@@ -6,10 +6,12 @@ import grain
 import numpy as np
 from absl import logging
 
+from kdsr import metrics
 from kdsr.data.resize import downscale, margin
 from kdsr.types import Batch
 
 ENDLESS = 2**62  # examples
+CHANNELS = {'rgb': 3, 'y': 1}  # of a batch, by its colour
 
 
 def dihedral(image, state):
@@ -56,7 +58,19 @@ def crop_pair(hr, lr, scale, patch, rng, augment=True):
 
 
 def train_batches(
-    source, *, scale, patch, batch, seed, start=0, process_index=0, process_count=1, augment=True, threads=2, prefetch=4
+    source,
+    *,
+    scale,
+    patch,
+    batch,
+    seed,
+    start=0,
+    process_index=0,
+    process_count=1,
+    augment=True,
+    colour='rgb',
+    threads=2,
+    prefetch=4,
 ):
     """Endless iterator of `Batch`, float32 numpy in [0, 1]; `.close()` ends its threads.
 
@@ -65,25 +79,29 @@ def train_batches(
     batch: together the processes see what one process would, in the order of `Ctx.example_keys`.
 
     Args:
-      source: sources.Source.
+      source: sources.Source, or None for methods that read no image: batches of zeros, `[batch, 1, 1, 1]`.
       patch: side of the LR patch, pixels; HR patches are `scale * patch`.
       batch: examples per batch over all processes.
       start: number of batches to skip, at no cost.
+      colour: 'rgb', or 'y': Y of BT.601 in [16, 235]/255, not rounded, of the RGB patches.
       threads: how many make batches ahead; 0: the caller's own thread. prefetch: batches kept ready.
 
     Raises ValueError if `batch` does not divide by `process_count` or no image is large enough.
     """
     if batch % process_count:
         raise ValueError(f'batch {batch} must be a multiple of the {process_count} processes')
+    share = batch // process_count
+    if source is None:
+        return Blank(share)
     source = _large_enough(source, scale * patch)
-    count, share = len(source), batch // process_count
+    count = len(source)
 
     def example(j):
         k = j // share * batch + process_index * share + j % share  # the global example
         image = _order(count, seed, k // count)[k % count]
         return crop_pair(*source.read(image), scale, patch, np.random.default_rng((seed, 1, k)), augment)
 
-    data = grain.MapDataset.range(ENDLESS).map(example).batch(share, batch_fn=_assemble)
+    data = grain.MapDataset.range(ENDLESS).map(example).batch(share, batch_fn=functools.partial(_assemble, colour))
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)
     batches = iter(data.to_iter_dataset(options))
     grain.experimental.set_next_index(batches, start)
@@ -94,6 +112,22 @@ def train_batches(
 def _order(count, seed, round_):
     # Not grain's shuffle(): its index cipher tries again until it hits one of few images, 2 ms per example for 9 of them.
     return np.random.default_rng((seed, 0, round_)).permutation(count).tolist()
+
+
+class Blank:
+    """Endless iterator of batches that hold nothing but their size."""
+
+    def __init__(self, size):
+        self.batch = Batch(*np.zeros((2, size, 1, 1, 1), np.float32), {})
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return self.batch
+
+    def close(self):
+        """As of the other iterators; there is nothing to end."""
 
 
 def sample_batch(source, *, scale, patch, batch, seed=0):
@@ -137,8 +171,9 @@ def _warn_once(message):
     logging.warning('%s', message)
 
 
-def _assemble(pairs):
+def _assemble(colour, pairs):
     """Batch of uint8 pairs: stacked as bytes, converted once."""
-    unit = lambda images: np.divide(np.stack(images), np.float32(255), dtype=np.float32)
-    lr, hr = zip(*pairs, strict=True)
-    return Batch(unit(lr), unit(hr), {})
+    rgb = lambda images: np.divide(images, np.float32(255), dtype=np.float32)
+    unit = rgb if colour == 'rgb' else lambda images: np.float32(metrics.rgb_to_y(images) / 255)
+    lr, hr = (unit(np.stack(images)) for images in zip(*pairs, strict=True))
+    return Batch(lr, hr, {})

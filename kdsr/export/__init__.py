@@ -33,7 +33,7 @@ class Options(NamedTuple):
     benchmarks: tuple[str, ...] = ()
 
 
-def run(export, formats, out, *, name=None, size=(180, 320), dynamic=True, white=None, options=None):
+def run(export, formats, out, *, name=None, scale=None, size=(180, 320), dynamic=True, white=None, options=None):
     """Writes the files and their cards; returns (cards, failures as (file or format, reason)).
 
     On a GPU or TPU JAX itself rounds more coarsely than the tolerance: set JAX_PLATFORMS=cpu, as the command does.
@@ -43,6 +43,7 @@ def run(export, formats, out, *, name=None, size=(180, 320), dynamic=True, white
       formats: names of FORMATS.
       out: folder; files of the same names are replaced.
       name: what the files are called, by default network and scale, 'edsr_x4'.
+      scale: which one of a network that serves several; None: the one it was exported with.
       size: (rows, columns) of the inputs of TFLite and of SavedModel's first signature, and of all inputs if not `dynamic`.
       dynamic: whether SavedModel, StableHLO and ONNX take images, and batches, of any size.
       white: the pixel value of white, 1 or 255, in and out; None: 255 for SavedModel, 1 for the others.
@@ -55,7 +56,7 @@ def run(export, formats, out, *, name=None, size=(180, 320), dynamic=True, white
     unknown(options.precisions, tflite.PRECISIONS, 'TFLite precision')
     if min(size) < 16:
         raise ValueError(f'size {size[0]}x{size[1]} is too small: use 16x16 or more')
-    network = models.load(export)
+    network = models.load(export, scale=scale)
     name = name or f'{network.card["model"]}_x{network.scale}'
     if not re.fullmatch(r'[\w.+-]+', name):
         raise ValueError(f'the name {name!r} has characters that file names should not have: use letters, digits, _ . + -')

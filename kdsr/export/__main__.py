@@ -27,6 +27,7 @@ def define_flags():
     flags.DEFINE_list('to', None, f'formats: {", ".join(export.FORMATS)}', required=True)
     flags.DEFINE_string('out', None, 'folder for the files; those of the same names are replaced', required=True)
     flags.DEFINE_string('name', None, "what the files are called (default: network and scale, 'edsr_x4')")
+    flags.DEFINE_integer('scale', None, 'which scale of a network that serves several (default: the one it was exported with)')
     flags.DEFINE_string('size', '180x320', "ROWSxCOLUMNS of the input of TFLite and of SavedModel's first signature")
     flags.DEFINE_bool('dynamic', True, 'SavedModel, StableHLO and ONNX for images of any size; else all for --size only')
     flags.DEFINE_enum('range', None, ['1', '255'], 'pixel value of white, in and out (default: 255 for savedmodel, 1 for others)')
@@ -47,6 +48,7 @@ def main(argv):
         flag.to,
         flag.out,
         name=flag.name,
+        scale=flag.scale,
         size=pair(flag.size),
         dynamic=flag.dynamic,
         white=flag.range and int(flag.range),

@@ -116,5 +116,6 @@ def need(module, remedy):
 def signature(name, shape, white, layout='NHWC', dtype='float32', **more):
     """What a card says of an input or output; a size that is free is None or its name."""
     channels = shape[layout.index('C')]
-    colours = {'colours': 'RGB'} if channels == 3 else {}
+    kinds = {3: 'RGB', 1: 'Y of BT.601: 16/255 of white is black, 235/255 is white'}
+    colours = {'colours': kinds[channels]} if channels in kinds else {}
     return {'name': name, 'shape': list(shape), 'dtype': dtype, 'layout': layout, **colours, 'range': [0, white], **more}

@@ -1,6 +1,7 @@
 """Weights of other projects: readers of their formats, and one file per model that brings names and layouts to the house's.
 
 A model's file has `convert(tensors) -> Converted`, and `network(args) -> (module, example input)` unless it is a generator.
+`CARD`, where it has one, is what the export's card says besides.
 """
 
 import difflib
@@ -8,7 +9,7 @@ import importlib
 import importlib.util
 from typing import Any, NamedTuple
 
-MODELS = ('discriminator_srgan', 'edsr', 'rcan', 'rdn', 'rrdb', 'san', 'srresnet', 'srvgg', 'vgg')
+MODELS = ('discriminator_srgan', 'edsr', 'rcan', 'rdn', 'rrdb', 'san', 'srresnet', 'srvgg', 'vdsr', 'vgg')
 
 
 class Unreadable(ValueError):

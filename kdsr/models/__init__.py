@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from kdsr.models import exports
 
-GENERATORS = ('edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg')
+GENERATORS = ('edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg', 'vdsr')
 DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 
 
@@ -98,16 +98,21 @@ def radius(generator):
     return measure(**fields) if measure else None
 
 
-def load(path, dtype='float32'):
+def load(path, dtype='float32', scale=None):
     """`fn(lr) -> sr` (an `exports.Upscaler`) of an export directory, a finished run or a shipped model's name.
 
-    Raises FileNotFoundError where there is none, ValueError where its weights do not fit its model.
+    `scale` chooses one of those that the card names; None is the one the network was exported with.
+
+    Raises FileNotFoundError where there is none, ValueError where its weights do not fit its model or it is for other scales.
     """
     card, variables = exports.read(path)
     generator = build(card['model'], **{**card['args'], 'dtype': dtype})
     lr = jax.ShapeDtypeStruct((1, 16, 16, generator.channels), jnp.float32)
     exports.check(variables, jax.eval_shape(generator.init, jax.random.key(0), lr), path)
-    return exports.upscaler(generator, variables, card)
+    network = exports.upscaler(generator, variables, card)
+    if scale not in (None, *network.scales):
+        raise ValueError(f'{path} is a {exports.times(network.scales)} model, not one for x{scale}')
+    return network.at(scale or network.scale)
 
 
 def module(name):

@@ -12,6 +12,8 @@ from flax import traverse_util
 from safetensors import numpy as safetensors
 
 from kdsr import compiled
+from kdsr.models import colour
+from kdsr.models.bicubic import enlarge
 
 PRETRAINED = pathlib.Path(__file__).parents[1] / 'pretrained'
 
@@ -29,7 +31,10 @@ class Upscaler(NamedTuple):
     apply: Any
 
     def __call__(self, lr):
-        """lr `[B, h, w, C]` in [0, 1] -> sr `[B, s*h, s*w, C]`, float32, not clipped. Compiles once per shape."""
+        """lr `[B, h, w, C]` in [0, 1] -> sr `[B, s*h, s*w, C]`, float32, not clipped. Compiles once per shape.
+
+        A network of one channel, which is Y, takes RGB as well: Cb and Cr are enlarged bicubically.
+        """
         return self.apply(self.variables, jnp.asarray(lr, jnp.float32))
 
     def with_variables(self, variables):
@@ -40,10 +45,35 @@ class Upscaler(NamedTuple):
     def scale(self):
         return self.module.scale
 
+    @property
+    def scales(self):
+        """The scales that the weights serve: those of the card's 'scales', or the one."""
+        return tuple(self.card.get('scales', [self.scale]))
+
+    def at(self, scale):
+        """The same weights at another of the `scales`."""
+        if scale == self.scale:
+            return self
+        card = {**self.card, 'args': {**self.card.get('args', {}), 'scale': scale}}
+        return upscaler(self.module.clone(scale=scale), self.variables, card)
+
 
 def upscaler(module, variables, card=None):
     """An Upscaler of `module`; taps are dropped, so the compiler removes them."""
-    return Upscaler(module, variables, card or {}, compiled.jit(lambda v, lr: module.apply(v, lr)[0]))
+
+    def apply(variables, lr):
+        if module.channels == 1 and lr.shape[-1] == 3:
+            planes = colour.rgb_to_ycbcr(lr)
+            y, _ = module.apply(variables, planes[..., :1])
+            return colour.ycbcr_to_rgb(jnp.concatenate([y, enlarge(planes[..., 1:], module.scale)], -1))
+        return module.apply(variables, lr)[0]
+
+    return Upscaler(module, variables, card or {}, compiled.jit(apply))
+
+
+def times(scales):
+    """(2, 3, 4) -> 'x2, x3, x4'."""
+    return ', '.join(f'x{s}' for s in scales)
 
 
 def flatten(variables):

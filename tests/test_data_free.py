@@ -1,0 +1,201 @@
+"""Data-free distillation: who moves whom, what rounding cuts off, how a student grows, what its losses are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from kdsr import compiled, methods, models, optim
+from kdsr import config as kdsr
+from kdsr.data.resize import imresize
+from kdsr.methods.growth import Growth
+from kdsr.models import exports
+from kdsr.types import Batch, Net
+
+BATCH = Batch(*np.zeros((2, 4, 1, 1, 1), np.float32))
+
+
+@pytest.fixture(scope='module')
+def teacher(tmp_path_factory):
+    """A small untrained VDSR; its detail is strong enough to be told from a student's."""
+    net, path = models.build('vdsr', scale=2, features=6, blocks=3), tmp_path_factory.mktemp('teacher')
+    variables = models.init(net, jax.random.key(5), np.zeros((1, 16, 16, 1), np.float32))
+    exports.save(path, name='vdsr', args={'scale': 2, 'features': 6, 'blocks': 3}, variables=variables, scales=[2, 3, 4])
+    return str(path)
+
+
+def config(teacher, **values):
+    """SGD without momentum everywhere: a net that moved had a gradient."""
+    cfg = kdsr.base(
+        scale=2, batch_size=4, steps=4, student=kdsr.model('vdsr', features=4, blocks=3), teacher=teacher,
+        optimizer=kdsr.adam(1e-2, name='sgd'), data=kdsr.embedded(colour='y', training=False),
+    )  # fmt: skip
+    cfg.method = {
+        'name': 'data_free', 'images': 'generator', 'target': 'teacher', 'scales': '2,3,4', 'size': 48, 'student_steps': 2,
+        'latent': 8, 'loss': 'l1', 'reduction': 'mean', 'rounding': 'none', 'w_adversarial': 1.0, 'w_reconstruction': 1.0,
+        'warmup': 0, 'growth': {'events': 1, 'every': 0, 'new_block': 'random'}, 'optimizer': kdsr.adam(1e-2, name='sgd'),
+    }  # fmt: skip
+    cfg.method.update(values)
+    return cfg
+
+
+def run(cfg, steps=1, batch=BATCH):
+    """(first state, [(state, metrics) after each step])."""
+    method = methods.make(cfg)
+    state = first = method.init(jax.random.key(cfg.seed), batch)
+    step, found = compiled.jit(method.step), []
+    for _ in range(steps):
+        state, metrics = step(state, method.frozen(), batch)
+        found.append((state, jax.device_get(metrics)))
+    return first, found
+
+
+def moved(before, after):
+    """{net: furthest that any of its parameters moved}."""
+    far = lambda name: jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), before.nets[name].params, after.nets[name].params)
+    return {name: max(jax.tree.leaves(far(name))) for name in before.nets}
+
+
+@pytest.mark.parametrize('rounding, follows', [('none', True), ('straight_through', True), ('hard', False)])
+def test_rounding_cuts_the_adversarial_gradient(teacher, rounding, follows):
+    """The law of the paper's own code: with its rounding -log(1 + L_KD) has no gradient in the generator, exactly."""
+    cfg = config(teacher, rounding=rounding, w_reconstruction=0.0, scales='2', size=16, student_steps=1)
+    before, [(after, metrics)] = run(cfg)
+    assert metrics['adversarial'] < 0 and (metrics['grad_norm/generator'] > 0) == follows
+    assert (moved(before, after)['generator_x2'] > 0) == follows and moved(before, after)['student'] > 0
+
+
+def test_reconstruction_reaches_the_generator_in_spite_of_rounding(teacher):
+    before, [(after, _)] = run(config(teacher, rounding='hard', w_adversarial=0.0, scales='3', size=24, student_steps=1))
+    assert moved(before, after)['generator_x3'] > 0
+
+
+def test_one_generator_moves_in_a_step_and_momentum_does_not_move_the_others(teacher):
+    """Adam's momentum: after a step of its own each net would go on without a gradient."""
+    state, found = run(config(teacher, optimizer=kdsr.adam(1e-3)), steps=6)
+    drawn = set()
+    for after, metrics in found:
+        far = moved(state, after)
+        ((name, _),) = [(k, v) for k, v in far.items() if k != 'student' and v > 0]
+        others = [k for k in far if k not in ('student', name)]
+        for other in others:
+            jax.tree.map(np.testing.assert_array_equal, state.nets[other], after.nets[other])
+        assert far['student'] > 0 and metrics['grad_norm/generator'] > 0
+        drawn.add(name)
+        state = after
+    assert len(drawn) > 1 and int(state.step) == 6
+
+
+def test_images_have_the_sizes_of_their_scales(teacher):
+    method = methods.make(config(teacher))
+    made = jax.eval_shape(lambda key: method.samples(method.init(key, BATCH)), jax.random.key(0))
+    assert {k: v.shape for k, v in made.items()} == {'x2': (8, 24, 24, 1), 'x3': (8, 16, 16, 1), 'x4': (8, 12, 12, 1)}
+
+
+@pytest.mark.parametrize('loss, reduction', [('l1', 'mean'), ('l2', 'sum')])
+def test_loss_of_images_of_data_is_that_of_resized_images(teacher, loss, reduction):
+    """L_KD by hand: HR reduced and enlarged by `kdsr.data.resize`, an implementation of its own."""
+    hr = np.stack([tiny.picture(48, 48, i)[..., :1] for i in range(3)]) / np.float32(255)
+    cfg = config(teacher, images='data', student_steps=1, scales='3', loss=loss, reduction=reduction)
+    before, [(_, metrics)] = run(cfg, batch=Batch(hr, hr))
+    enlarged = np.stack([imresize(np.clip(imresize(np.float64(x), 1 / 3), 0, 1), 3) for x in hr]).clip(0, 1)
+    net, variables = models.build('vdsr', features=4, blocks=3), {'params': before.nets['student'].params}
+    off = models.load(teacher).module.apply(models.load(teacher).variables, np.float32(enlarged), method='refine')[0]
+    off = np.float64(off - net.apply(variables, np.float32(enlarged), method='refine')[0])
+    expected = {'l1': np.abs(off).mean(), 'l2': np.square(off).sum()}[loss]
+    np.testing.assert_allclose(metrics['distil'], expected, rtol=1e-4)
+    assert set(before.nets) == {'student'} and 'adversarial' not in metrics
+
+
+def test_adversarial_loss_is_minus_the_logarithm_and_warms_up(teacher):
+    _, found = run(config(teacher, warmup=1, w_reconstruction=0.5, scales='4', size=32), steps=2)
+    for (_, m), weight in zip(found, (0.0, 1.0), strict=True):
+        np.testing.assert_allclose(m['loss/generator'], weight * m['adversarial'] + 0.5 * m['reconstruction'], rtol=1e-6)
+
+
+def test_noise_and_truth(teacher):
+    before, [(after, _)] = run(config(teacher, images='noise', student_steps=1))
+    assert set(before.nets) == {'student'} and moved(before, after)['student'] > 0
+    hr = np.stack([tiny.picture(48, 48, i)[..., :1] for i in range(3)]) / np.float32(255)
+    cfg = config('', images='data', target='truth', student_steps=1)
+    assert methods.make(cfg).frozen() == {}
+    before, [(after, _)] = run(cfg, batch=Batch(hr, hr))
+    assert moved(before, after)['student'] > 0
+
+
+@pytest.mark.parametrize(
+    'events, counts', [(18, range(1, 19)), (9, range(2, 19, 2)), (6, range(3, 19, 3)), (3, (6, 12, 18)), (1, (18,))]
+)
+def test_blocks_after_the_kth_event_are_18_k_by_n(events, counts):
+    growth = Growth(events=events, every=5, blocks=18)
+    assert [int(growth.active(5 * k)) for k in range(events)] == list(counts)
+    assert int(growth.active(4)) == counts[0] and int(growth.active(5 * events + 100)) == 18
+
+
+def test_blocks_to_come_keep_their_first_values_through_weight_decay(teacher):
+    growing = {'events': 3, 'every': 2, 'new_block': 'random'}
+    cfg = config(teacher, images='noise', scales='2', size=16, student_steps=1, growth=growing)
+    cfg.optimizer = kdsr.adam(1e-2, name='sgd', momentum=0.9, weight_decay=0.1)
+    state, found = run(cfg, steps=5)
+    first = state.nets['student'].params
+    for (after, _), active in zip(found, (1, 1, 2, 2, 3), strict=True):
+        now = after.nets['student'].params
+        for i in range(1, 4):
+            same = jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), now[f'block{i}'], first[f'block{i}']))
+            assert same == (i > active), (i, active)
+
+
+def test_an_event_renews_the_optimiser_and_leaves_every_weight():
+    growth, optimiser = Growth(events=3, every=2, blocks=3), optim.make(kdsr.adam(1e-2), 10)
+    params = {name: {'kernel': jnp.full((3, 3, 1, 1), 2.0)} for name in ('head', 'block1', 'block2', 'block3', 'tail')}
+    used = jax.tree.map(lambda x: x + 1, optimiser.init(params))
+    for step, event in enumerate((False, False, True, False, True, False)):
+        after = growth.renewed(Net(params, {}, used), step, optimiser)
+        jax.tree.map(np.testing.assert_array_equal, after.params, params)
+        jax.tree.map(np.testing.assert_array_equal, after.opt, optimiser.init(params) if event else used)
+
+
+def test_a_dirac_block_changes_nothing(teacher):
+    cfg = config(teacher, growth={'events': 3, 'every': 2, 'new_block': 'dirac'})
+    state = methods.make(cfg).init(jax.random.key(0), BATCH)
+    net, x = models.build('vdsr', features=4, blocks=3), jnp.asarray(np.random.default_rng(0).random((1, 12, 12, 1), np.float32))
+    images = [net.apply({'params': state.nets['student'].params}, x, active=k, method='refine')[0] for k in (1, 2, 3)]
+    np.testing.assert_array_equal(images[0], images[1])
+    np.testing.assert_array_equal(images[0], images[2])
+
+
+def test_a_rgb_teacher_of_one_scale(tmp_path):
+    """EDSR reads the LR image itself, in colours."""
+    path = tiny.teacher(tmp_path / 'edsr')
+    cfg = config(str(path), scales='2', size=16, student_steps=1)
+    cfg.student = kdsr.model('edsr', blocks=1, features=4)
+    before, [(after, metrics)] = run(cfg)
+    assert min(moved(before, after).values()) > 0 and metrics['reconstruction'] > 0
+    assert jax.eval_shape(methods.make(cfg).samples, after)['x2'].shape == (8, 8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    'values, message',
+    [
+        ({'images': 'noises'}, "config.method.images='noises' is unknown, did you mean 'noise'"),
+        ({'target': 'truth'}, "target='truth' needs images='data'"),
+        ({'images': 'data'}, 'with images of data each batch is one step'),
+        ({'size': 41}, 'config.method.size=41 is no multiple of 4 times the scales 2,3,4'),
+        ({'growth': {'events': 4, 'every': 1, 'new_block': 'random'}}, '4 events, one in 1 steps, do not grow 3 blocks'),
+        ({'growth': {'events': 2, 'every': 1, 'new_block': 'zero'}}, "new_block='zero' is none of random, dirac"),
+    ],
+)
+def test_errors_name_the_field(teacher, values, message):
+    with pytest.raises(ValueError) as error:
+        methods.make(config(teacher, **values)).init(jax.random.key(0), BATCH)
+    assert message in str(error.value)
+
+
+def test_networks_that_cannot_do_it(teacher, tmp_path):
+    cfg = config(str(tiny.teacher(tmp_path / 'edsr')))
+    with pytest.raises(ValueError, match='the teacher is a x2 network: config.method.scales must be 2, not 2,3,4'):
+        methods.make(cfg)
+    cfg.method.scales = '2'
+    with pytest.raises(ValueError, match='teacher and student must take the same images'):
+        methods.make(cfg)
