@@ -71,6 +71,7 @@ def test_reconstruction_reaches_the_generator_in_spite_of_rounding(teacher):
     assert moved(before, after)['generator_x3'] > 0
 
 
+@pytest.mark.slow
 def test_one_generator_moves_in_a_step_and_momentum_does_not_move_the_others(teacher):
     """Adam's momentum: after a step of its own each net would go on without a gradient."""
     state, found = run(config(teacher, optimizer=kdsr.adam(1e-3)), steps=6)
@@ -165,6 +166,7 @@ def test_a_dirac_block_changes_nothing(teacher):
     np.testing.assert_array_equal(images[0], images[2])
 
 
+@pytest.mark.slow
 def test_a_rgb_teacher_of_one_scale(tmp_path):
     """EDSR reads the LR image itself, in colours."""
     path = tiny.teacher(tmp_path / 'edsr')

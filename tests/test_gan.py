@@ -53,9 +53,9 @@ def closest(a, b):
 @pytest.mark.parametrize(
     ('technique', 'nets'),
     [
-        ('none', {'student', 'disc'}),
-        ('gan2g', {'student'}),
-        ('gan2g_al', {'student', 'disc'}),
+        pytest.param('none', {'student', 'disc'}, marks=pytest.mark.slow),
+        pytest.param('gan2g', {'student'}, marks=pytest.mark.slow),
+        pytest.param('gan2g_al', {'student', 'disc'}, marks=pytest.mark.slow),
         ('gan2gan', {'student', 'disc', 'disc_teacher'}),
     ],
 )

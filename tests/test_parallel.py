@@ -100,6 +100,7 @@ def two_processes(room, workdir, steps):
     return [finish(p) for p in pair]
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_save_and_resume(room):
     facts = two_processes(room, room / 'two', 4)
     assert [f['ones'] for f in facts] == [2, 2]

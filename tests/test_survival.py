@@ -125,6 +125,7 @@ def test_sigterm_saves_and_leaves_cleanly(room, whole):
     same_files(workdir, whole[0])
 
 
+@pytest.mark.slow
 def test_two_players_with_batch_norm_survive_a_kill_bit_for_bit(room):
     """Student and critic of SRGAN lightening: parameters, batch statistics and both optimisers."""
     whole, killed = room / 'gan_whole', room / 'gan_killed'

@@ -188,7 +188,7 @@ def stopped_half_way(model, folder, signal_number):
     args = [sys.executable, '-m', 'kdsr.upscale', 'a.png', '--out=out', f'--model={model}', '--tile=28']
     process = subprocess.Popen(args, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
     part, began = folder / 'out' / '.a_x2.png.part', time.monotonic()
-    while not (part.exists() and part.stat().st_size > 1e5) and process.poll() is None and time.monotonic() - began < 120:
+    while not (part.exists() and part.stat().st_size > 0) and process.poll() is None and time.monotonic() - began < 120:
         time.sleep(0.02)
     process.send_signal(signal_number)
     said = process.communicate()[1]
