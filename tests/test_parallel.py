@@ -33,7 +33,7 @@ def room(tmp_path_factory):
     return tiny.room(tmp_path_factory.mktemp('parallel'))
 
 
-@pytest.fixture(scope='module', params=['fakd', 'srgan_kd'])
+@pytest.fixture(scope='module', params=['fakd', pytest.param('srgan_kd', marks=pytest.mark.slow)])
 def method(request):
     """What is trained: one player, or three with batch norm."""
     return request.param

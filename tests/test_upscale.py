@@ -186,7 +186,8 @@ def stopped_half_way(model, folder, signal_number):
     saved(folder / 'a.png', 1200, 1200)
     env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(HERE)}
     args = [sys.executable, '-m', 'kdsr.upscale', 'a.png', '--out=out', f'--model={model}', '--tile=28']
-    process = subprocess.Popen(args, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it, and so do their children
+    process = subprocess.Popen(args, cwd=folder, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     part, began = folder / 'out' / '.a_x2.png.part', time.monotonic()
     while not (part.exists() and part.stat().st_size > 0) and process.poll() is None and time.monotonic() - began < 120:
         time.sleep(0.02)
