@@ -181,13 +181,20 @@ def test_the_shipped_model_is_the_default():
     assert (exports.PRETRAINED / upscale.DEFAULT_MODEL / 'model.json').is_file()
 
 
+# The command where SIGINT is heard: a shell's background jobs ignore it, and so do their children.
+HEARING = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module('kdsr.upscale', run_name='__main__', alter_sys=True)
+"""
+
+
 def stopped_half_way(model, folder, signal_number):
     """Starts a long picture in `folder`, sends the signal in the midst of it; (exit status, what it said)."""
     saved(folder / 'a.png', 1200, 1200)
     env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(HERE)}
-    args = [sys.executable, '-m', 'kdsr.upscale', 'a.png', '--out=out', f'--model={model}', '--tile=28']
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it, and so do their children
-    process = subprocess.Popen(args, cwd=folder, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+    args = [sys.executable, '-c', HEARING, 'a.png', '--out=out', f'--model={model}', '--tile=28']
+    process = subprocess.Popen(args, cwd=folder, env=env, stderr=subprocess.PIPE, text=True)
     part, began = folder / 'out' / '.a_x2.png.part', time.monotonic()
     while not (part.exists() and part.stat().st_size > 0) and process.poll() is None and time.monotonic() - began < 120:
         time.sleep(0.02)
