@@ -128,7 +128,8 @@ def test_bytes_in_and_out(tmp_path):
 def test_int8_needs_colours_and_pictures(tmp_path):
     grey = exporting.network(tmp_path / 'grey', 'srvgg', channels=1)
     cards, ((what, reason),) = export.run(grey, ['tflite'], tmp_path / 'out', **SMALL)
-    assert [card['input']['shape'] for card in cards] == [[1, 24, 32, 1]] * 2 and cards[0]['input']['colours'].startswith('Y of BT.601')
+    assert [card['input']['shape'] for card in cards] == [[1, 24, 32, 1]] * 2
+    assert cards[0]['input']['colours'].startswith('Y of BT.601')
     assert what == 'srvgg_x4_int8.tflite' and 'RGB pictures, the network takes 1' in reason
     options = export.Options(('int8',), calibration=str(tmp_path / 'nowhere'))
     _, ((_, reason),) = export.run(exporting.network(tmp_path / 'net', 'srvgg'), ['tflite'], tmp_path, **SMALL, options=options)
