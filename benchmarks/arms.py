@@ -16,6 +16,7 @@ class Study(NamedTuple):
     against: str
     metrics: tuple = ('psnr_y',)
     lpips: str = ''
+    protocol: str = 'y8'
 
 
 # Weights with which each transform's gradient in the student is as long as that of 10*spatial, as
@@ -58,10 +59,19 @@ ESRGAN = {
     'compact-balanced': ('adversarial,compact,balanced', {}),
     'compact-offline': ('offline,compact', {}),
 }
+DATA_FREE = {
+    **{name: (name, {}) for name in ('noise', 'released', 'data_kd', 'data')},
+    'paper': ('paper', {}),
+    'whole': ('paper,whole', {}),
+    'paper-dirac': ('paper,dirac', {}),
+}
 STUDIES = {
     'fakd': Study('experiments/fakd.py:study', FAKD, ['alone', 'output', 'fakd10', 'fakd1'], 'alone'),
     'srgan': Study('experiments/srgan_kd.py:study', SRGAN, list(SRGAN), 'baseline', ('psnr_y', 'ssim_y', 'lpips'), 'alex'),
     'esrgan': Study(
         'experiments/compressed_esrgan.py:study', ESRGAN, list(ESRGAN)[:-1], 'released', ('psnr_y', 'ssim_y', 'lpips'), 'alex'
+    ),
+    'data_free': Study(
+        'experiments/data_free.py:study', DATA_FREE, list(DATA_FREE)[:-1], 'noise', ('psnr_y', 'ssim_y'), protocol='dfsr'
     ),
 }

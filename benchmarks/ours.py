@@ -40,3 +40,18 @@ def of_kdsr(config, batch, precision='float32', **values):
     growth = None if jax.default_backend() == 'cpu' else lambda run: None
     name = f'kdsr {config.dtype if precision == "float32" else precision}'
     return timing.Candidate(name, run, temporary, growth, **values), (method, first, frozen)
+
+
+def draws(key, config, rounds):
+    """What the rounds of data-free distillation with the state's `key` draw: lists of k + 1 pairs (scale, z `[B, latent]`)."""
+    method = config.method
+    keys, scales = jax.random.split(key), [int(s) for s in method.scales.split(',')]
+
+    def pair(key):
+        each = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), (method.latent,)))
+        return scales[int(jax.random.randint(key, (), 0, len(scales)))], np.asarray(each(np.arange(config.batch_size)))
+
+    steps = lambda n: [keys[0]] * n + [keys[1]]
+    numbers = lambda n, k: [*range(k * n, k * n + k), n]
+    k = method.student_steps
+    return [[pair(jax.random.fold_in(*of)) for of in zip(steps(k), numbers(n, k), strict=True)] for n in range(rounds)]

@@ -4,12 +4,13 @@
     python benchmarks/study.py --out=runs/short --benchmarks=Set5 --arms=alone,spatial,fsp --seeds=0 --steps=300
     python benchmarks/study.py --out=runs/study --benchmarks=Set5 --print                    # the table of what is there
 
-An arm is a run of `experiments/fakd.py:study` (--study=srgan: `experiments/srgan_kd.py:study`, --study=esrgan:
-`experiments/compressed_esrgan.py:study`). Finished runs are kept, interrupted ones go on. With --jobs=N each has a core of its
-own. Arms (benchmarks/arms.py): alone (ground truth), output (+ the teacher's image), fakd10 and fakd1 (+ spatial affinity,
-weight 10 or 1), and the nine transforms by name, each with the weight at which it pulls as hard as spatial affinity with weight
-10; of SRGAN lightening baseline, gan2g, gan2g_al, g2g_al, gan2gan; of compressed ESRGAN a student's name (comparative), or with
-`-gan` (adversarial). Folders of benchmarks/teacher_images.py among --benchmarks compare with the teacher, not with the truth.
+An arm is a run of `experiments/fakd.py:study` (--study=srgan, esrgan, data_free: `experiments/srgan_kd.py:study`,
+`experiments/compressed_esrgan.py:study`, `experiments/data_free.py:study`). Finished runs are kept, interrupted ones go on.
+With --jobs=N each has a core of its own. Arms (benchmarks/arms.py): alone (ground truth), output (+ the teacher's image), fakd10
+and fakd1 (+ spatial affinity, weight 10 or 1), and the nine transforms by name, each with the weight at which it pulls as hard
+as spatial affinity with weight 10; of SRGAN lightening baseline, gan2g, gan2g_al, g2g_al, gan2gan; of compressed ESRGAN a
+student's name (comparative), or with `-gan` (adversarial); of data-free distillation noise, paper (grown), whole (not grown),
+released, data_kd, data. Folders of benchmarks/teacher_images.py among --benchmarks compare with the teacher, not with the truth.
 """
 
 import concurrent.futures
@@ -55,7 +56,8 @@ def run(job, cores):
     folder = pathlib.Path(OUT.value) / f'{arm}_{seed}'
     scored = folder / 'benchmarks.json'  # of the student alone: the teacher would be scored anew in every run
     score = [sys.executable, '-m', 'kdsr.evaluate', f'--model={folder}', f'--data={SETS.value}', f'--json={scored}']
-    score += [f'--lpips={STUDIES[STUDY.value].lpips}'] if STUDIES[STUDY.value].lpips else []
+    study = STUDIES[STUDY.value]
+    score += [f'--protocol={study.protocol}', *([f'--lpips={study.lpips}'] if study.lpips else [])]
     core = cores.get()
     pin = (lambda: os.sched_setaffinity(0, {core})) if core is not None else None
     try:

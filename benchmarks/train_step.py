@@ -1,11 +1,12 @@
 """Training steps of kdsr beside the same steps in PyTorch: weights shared, losses equal before anything is timed.
 
-    python benchmarks/train_step.py [--case=edsr|fakd|srgan|all] [--repeats=7] [--pin] [--notorch]
+    python benchmarks/train_step.py [--case=edsr|fakd|srgan|dfsr|all] [--repeats=7] [--pin] [--notorch]
 
 edsr: EDSR-baseline 16x64, x4, L1, Adam, batch 4, LR patches of 48. fakd: RCAN 10x6 learns from RCAN 10x20, x4, alpha 0.5, spatial
 affinity of three taps with weight 10, batch 2. srgan: SRResNet 64x16 and SRGAN's discriminator on HR patches of 96,
-content of VGG19, vanilla, batch 4. kdsr's side is the step that `kdsr.train` runs. Ratios refer to eager PyTorch in NCHW where it
-is installed. On a GPU, TF32, bfloat16, channels_last and torch.compile join, and the share of the measured peak rate.
+content of VGG19, vanilla, batch 4. dfsr: data-free distillation of VDSR into its half, five student steps of batch 16 and one of
+a generator. kdsr's side is the step that `kdsr.train` runs. Ratios refer to eager PyTorch in NCHW where it is installed. On a
+GPU, TF32, bfloat16, channels_last and torch.compile join, and the share of the measured peak rate.
 
 --pin keeps the process on one core: the only way to compare on a machine that does other things as well.
 """
@@ -25,7 +26,7 @@ from kdsr import commands, cost, models
 from kdsr import config as kdsr
 from kdsr.models import exports, vgg
 
-CASE = flags.DEFINE_enum('case', 'all', ['edsr', 'fakd', 'srgan', 'all'], 'which step')
+CASE = flags.DEFINE_enum('case', 'all', ['edsr', 'fakd', 'srgan', 'dfsr', 'all'], 'which step')
 REPEATS = flags.DEFINE_integer('repeats', 7, 'timings of each candidate', lower_bound=1)
 PIN = flags.DEFINE_bool('pin', False, 'stay on one core')
 TORCH = flags.DEFINE_bool('torch', None, 'compare with PyTorch; left out: where it is installed')
@@ -69,7 +70,21 @@ def srgan_config(folder):
     return config
 
 
-CASES = {'edsr': edsr_config, 'fakd': fakd_config, 'srgan': srgan_config}
+def dfsr_config(folder):
+    """Data-free distillation in the paper's form, from a VDSR with random weights, written to `folder`."""
+    teacher = models.init(models.build('vdsr', scale=2), jax.random.key(1), np.zeros((1, 16, 16, 1), np.float32))
+    exports.save(folder / 'teacher', name='vdsr', args={'scale': 2}, variables=teacher, scales=[2, 3, 4])
+    config = kdsr.base(scale=2, patch=24, batch_size=16, student=kdsr.model('vdsr', features=32), teacher=str(folder / 'teacher'))
+    config.optimizer = kdsr.adam(1e-3, name='sgd', momentum=0.9, weight_decay=1e-4, clip=0.4)
+    config.method = {
+        'name': 'data_free', 'images': 'generator', 'target': 'teacher', 'scales': '2,3,4', 'size': 48, 'student_steps': 5,
+        'latent': 256, 'loss': 'l1', 'reduction': 'mean', 'rounding': 'none', 'w_adversarial': 1.0, 'w_reconstruction': 1.0,
+        'warmup': 0, 'growth': {'events': 1, 'every': 0, 'new_block': 'random'}, 'optimizer': kdsr.adam(1e-4),
+    }  # fmt: skip
+    return config
+
+
+CASES = {'edsr': edsr_config, 'fakd': fakd_config, 'srgan': srgan_config, 'dfsr': dfsr_config}
 
 
 def of_torch(config, first, frozen, batch, variant, **values):
@@ -86,6 +101,18 @@ def of_torch(config, first, frozen, batch, variant, **values):
         settings = {'weight': config.method.content.weight, 'adversarial': config.method.w_adv}
         settings |= {'learning_rate': config.optimizer.learning_rate, 'eps': config.optimizer.eps}
         run = torch_srgan.trainer(*nets, batch.lr, batch.hr, variant, **settings)
+        return timing.Candidate(label(variant), run, growth=growth_of(variant), **values)
+    if config.method.name == 'data_free':
+        import torch_dfsr
+
+        build = {f'generator_x{s}': torch_dfsr.Generator(config.method.size // s) for s in (2, 3, 4)}
+        build |= {'student': torch_dfsr.VDSR(**config.student.args), 'teacher': torch_dfsr.VDSR().requires_grad_(False)}
+        params = {k: n.params for k, n in first.nets.items()} | {'teacher': jax.device_get(frozen['teacher']['params'])}
+        nets = {k: twins.placed(twins.copy_weights(net, params[k]), variant) for k, net in build.items()}
+        generators = {s: nets[f'generator_x{s}'] for s in (2, 3, 4)}
+        settings = {'size': config.method.size, 'optimisers': (config.optimizer, config.method.optimizer)}
+        draws = ours.draws(first.key, config, 8)
+        run = torch_dfsr.trainer(nets['student'], nets['teacher'], generators, draws, variant, **settings)
         return timing.Candidate(label(variant), run, growth=growth_of(variant), **values)
     student = network(config.student.name, args, first.nets['student'].params)
     if config.method.name == 'fakd':

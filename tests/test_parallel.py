@@ -33,9 +33,11 @@ def room(tmp_path_factory):
     return tiny.room(tmp_path_factory.mktemp('parallel'))
 
 
-@pytest.fixture(scope='module', params=['fakd', pytest.param('srgan_kd', marks=pytest.mark.slow)])
+@pytest.fixture(
+    scope='module', params=['fakd', *(pytest.param(name, marks=pytest.mark.slow) for name in ('srgan_kd', 'data_free'))]
+)
 def method(request):
-    """What is trained: one player, or three with batch norm."""
+    """What is trained: one player, three with batch norm, or a student and generators by turns."""
     return request.param
 
 

@@ -141,6 +141,22 @@ def test_two_players_with_batch_norm_survive_a_kill_bit_for_bit(room):
         assert any(net in k and 'batch_stats' in k for k in kept) and any(net in k and "'mu'" in k for k in kept)
 
 
+@pytest.mark.slow
+def test_a_growing_student_survives_a_kill_bit_for_bit(room):
+    """Data-free distillation, killed between the two steps in which a block joins: the student and all generators."""
+    whole, killed = room / 'free_whole', room / 'free_killed'
+    finish(start(room, whole, method='data_free'))
+    process = start(room, killed, method='data_free')
+    wait_for(lambda: steps_done(killed) >= 10, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finish(start(room, killed, method='data_free'))
+    same_files(killed, whole)
+    kept = final_state(killed)[1]
+    assert all(any(net in k for k in kept) for net in ('student', 'generator_x2', 'generator_x3', 'generator_x4'))
+    assert (killed / 'samples' / 'invented_0000024.png').is_file()
+
+
 def test_files_of_a_run(whole):
     workdir, out, err = whole
     lines = [json.loads(x) for x in (workdir / 'metrics.jsonl').read_text().splitlines()]

@@ -42,6 +42,16 @@ def teacher(path, seed=1, features=12):
     return path
 
 
+def luminance(path, seed=3):
+    """Writes a small untrained VDSR for x2, x3 and x4 as an export and returns its path."""
+    import jax
+
+    args = {'scale': 2, 'features': 6, 'blocks': 3}
+    variables = models.init(models.build('vdsr', **args), jax.random.key(seed), np.zeros((1, 16, 16, 1), np.float32))
+    exports.save(path, name='vdsr', args=args, variables=variables, scales=[2, 3, 4])
+    return path
+
+
 def perceptual(path, seed=2):
     """Writes the first two layers of an untrained VGG16 as an export and returns its path."""
     import jax
@@ -55,9 +65,10 @@ def perceptual(path, seed=2):
 
 
 def room(path):
-    """Writes training pictures, a teacher and a perceptual network to `path`/images, /teacher and /vgg; returns `path`."""
+    """Writes training pictures, teachers for RGB and Y and a perceptual network to `path`/images, /teacher, /vdsr and /vgg."""
     folder(path / 'images')
     teacher(path / 'teacher')
+    luminance(path / 'vdsr')
     perceptual(path / 'vgg')
     return path
 
@@ -94,7 +105,21 @@ def gan(room, technique='gan2gan', **values):
     return tiny
 
 
+def data_free(room, **values):
+    """A run without images: a student that grows in steps 8 and 16, three generators of which one moves in a step."""
+    tiny = config(room / 'images', room / 'vdsr', student=kdsr.model('vdsr', features=4, blocks=3), **values)
+    tiny.data.update({'colour': 'y', 'training': False})
+    tiny.optimizer.learning_rate = 0.1
+    tiny.method = {
+        'name': 'data_free', 'images': 'generator', 'target': 'teacher', 'scales': '2,3,4', 'size': 48, 'student_steps': 2,
+        'latent': 8, 'loss': 'l1', 'reduction': 'mean', 'rounding': 'none', 'w_adversarial': 1.0, 'w_reconstruction': 1.0,
+        'warmup': 1, 'growth': {'events': 3, 'every': 8, 'new_block': 'random'}, 'optimizer': kdsr.adam(0.1, name='sgd'),
+    }  # fmt: skip
+    return tiny
+
+
 CONFIGS = {
+    'data_free': data_free,
     'fakd': lambda room: config(room / 'images', room / 'teacher'),
     'srgan_kd': gan,
     'gan2g_al': lambda room: gan(room, 'gan2g_al'),

@@ -42,8 +42,8 @@ def make(cfg):
     for images of data. scales: those drawn from, as '2,3,4'. size: side of the HR images. student_steps: k, 1 for data. latent:
     length of z. loss: 'l1' or 'l2'. reduction: 'mean' or 'sum' over the batch. rounding: 'none', 'hard', 'straight_through'.
     w_adversarial, w_reconstruction: weights of the generator's loss; the first counts from step `warmup` on. growth: {'events',
-    'every', 'new_block'} as in kdsr.methods.growth. optimizer: the generators'; `cfg.optimizer` is the student's, whose schedule
-    counts student steps.
+    'every', 'new_block', 'renew'} as in kdsr.methods.growth. optimizer: the generators'; `cfg.optimizer` is the student's, whose
+    schedule counts student steps.
 
     A step of the loop is k student steps of `cfg.batch_size` images, and one of the generator.
 

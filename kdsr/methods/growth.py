@@ -13,8 +13,8 @@ class Growth(NamedTuple):
 
     events: the student begins with the first and has blocks * k // events blocks after the k-th; 1: all from the start. every:
     steps from one to the next. new_block: 'random' (the paper's), or 'dirac', which passes on what it is given, so that growth
-    changes nothing the student does. At an event the optimiser starts anew, as in the released code; it counted epochs there,
-    not events, which is the same for one event an epoch only.
+    changes nothing the student does. renew: at an event the optimiser starts anew, its schedule included, as in the released
+    code; False: both go on. That code counted epochs, not events, which is the same for one event an epoch only.
 
     Reference: Zhang et al., Data-Free Knowledge Distillation For Image Super-Resolution, CVPR 2021, section 3.3.
     """
@@ -22,6 +22,7 @@ class Growth(NamedTuple):
     events: int = 1
     every: int = 0
     new_block: str = 'random'
+    renew: bool = True
     blocks: int = 18
 
     @property
@@ -53,8 +54,8 @@ class Growth(NamedTuple):
         return {**variables, 'params': params}
 
     def renewed(self, net, step, optimiser):
-        """`net` with a new optimiser state if this step is an event's first."""
-        if not self.grows:
+        """`net` with a new optimiser state if this step is an event's first and `renew` holds."""
+        if not (self.grows and self.renew):
             return net
         event = (step > 0) & (self.active(step) != self.active(step - 1))
         return net._replace(opt=jax.tree.map(lambda new, old: jnp.where(event, new, old), optimiser.init(net.params), net.opt))

@@ -19,6 +19,9 @@ class VDSR(nn.Module):
     Published sizes: 18 blocks x 64 features; the original has biases (665,921 parameters), the teacher of data-free
     distillation none (664,704), its students have 32 features (166,464) or 16 (41,760).
 
+    tail_init: 'fan_out' (as released) draws the last convolution with a standard deviation of 0.47: the first hundreds of steps
+    unlearn it, and most of what the blocks pass on with it. 'zeros' starts from the enlarged image.
+
     Taps, each `[B, s*h, s*w, features]`: 'head', after its ReLU; 'block1' ... 'blockN', after so many convolutions and ReLUs more.
 
     References: Kim et al., Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016; Zhang et al.,
@@ -30,6 +33,7 @@ class VDSR(nn.Module):
     blocks: int = 18
     bias: bool = False
     channels: int = 1
+    tail_init: str = 'fan_out'
     dtype: str = 'float32'
 
     def __call__(self, lr):
@@ -45,6 +49,8 @@ class VDSR(nn.Module):
         """
         init = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')  # PyTorch's kaiming_normal_ by fan-out
         conv = functools.partial(Conv, use_bias=self.bias, dtype=self.dtype, kernel_init=init, bias_init=nn.initializers.zeros)
+        if self.tail_init not in ('fan_out', 'zeros'):
+            raise ValueError(f"tail_init='{self.tail_init}' of vdsr is none of fan_out, zeros")
         known = active is None or isinstance(active, int)
         count = self.blocks if active is None or self.is_initializing() else active
         taps = {'head': nn.relu(conv(self.features, name='head')(x))}
@@ -54,7 +60,8 @@ class VDSR(nn.Module):
                 grown = nn.relu(conv(self.features, name=f'block{i}')(y))
                 y = grown if known else jnp.where(i <= count, grown, y)
             taps[f'block{i}'] = y
-        return at_least_float32(x) + at_least_float32(conv(self.channels, name='tail')(y)), taps
+        tail = conv(self.channels, name='tail', **({'kernel_init': nn.initializers.zeros} if self.tail_init == 'zeros' else {}))
+        return at_least_float32(x) + at_least_float32(tail(y)), taps
 
 
 Generator = VDSR
