@@ -60,10 +60,9 @@ ESRGAN = {
     'compact-offline': ('offline,compact', {}),
 }
 DATA_FREE = {
-    **{name: (name, {}) for name in ('noise', 'released', 'data_kd', 'data')},
-    'paper': ('paper', {}),
+    **{name: (name, {}) for name in ('noise', 'generator', 'paper', 'released', 'data_kd')},
     'whole': ('paper,whole', {}),
-    'paper-dirac': ('paper,dirac', {}),
+    'data': ('data', {}),
 }
 STUDIES = {
     'fakd': Study('experiments/fakd.py:study', FAKD, ['alone', 'output', 'fakd10', 'fakd1'], 'alone'),

@@ -79,9 +79,10 @@ def get_config(arg=None):
         config.method.optimizer.learning_rate = 1e-5
         config.optimizer.update({'name': 'sgd', 'learning_rate': 0.1, 'momentum': 0.9, 'weight_decay': 1e-4, 'clip': 0.4})
     if study:
-        brief(config, real, chosen['released'])
+        brief(config, real, chosen)
     if chosen['shipped']:
-        config.export_dtype, config.steps = 'float16', 2000
+        config.export_dtype, config.steps, config.batch_size = 'float16', 2000, 8
+        config.method.growth.every = 40
     if chosen['smoke']:
         config.student, config.steps, config.batch_size = kdsr.model('vdsr', features=4, blocks=3), 4, 4
         config.log_every, config.eval_every, config.save_every = 2, 4, 2
@@ -91,19 +92,20 @@ def get_config(arg=None):
     return config
 
 
-def brief(config, real, released):
-    """750 student steps of 16 images, ten for one of a generator, and rates that fit."""
+def brief(config, real, chosen):
+    """500 student steps of 16 images, ten for one of a generator, and rates that fit; a chain that grows without a jump learns first."""
     k = 1 if real else 10
     config.teacher = config.teacher and 'teachers/vdsr'
-    config.batch_size, config.steps = 16, 750 // k
+    config.batch_size, config.steps = 16, 500 // k
     config.log_every, config.eval_every, config.save_every = 10 if real else 1, 250 // k, 50 // k
     config.data = kdsr.train_images(colour='y', training=real, validation_images=4)
     config.student.args.tail_init = 'zeros'
-    config.student.args.tail_init = 'zeros'
-    config.method.student_steps, config.method.warmup = k, 0 if released else 5
+    config.method.student_steps, config.method.warmup = k, 0 if chosen['released'] else 5
     config.method.optimizer = kdsr.adam(1e-3, b1=0.5)
-    config.method.growth.update({'every': 2, 'renew': False})
-    if released:
-        config.optimizer.milestones = (450, 600)
+    events = 1 if chosen['released'] or chosen['whole'] else 18
+    new_block = 'random' if chosen['paper'] and not chosen['dirac'] else 'dirac'
+    config.method.growth.update({'events': events, 'every': 20 // k, 'new_block': new_block, 'renew': False})
+    if chosen['released']:
+        config.optimizer.milestones = (300, 400)
     else:
         config.optimizer = kdsr.adam(1e-3, schedule='cosine', final_rate=0.01, warmup=20, clip=1.0)

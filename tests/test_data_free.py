@@ -155,6 +155,7 @@ def test_an_event_renews_the_optimiser_and_leaves_every_weight():
         after = growth.renewed(Net(params, {}, used), step, optimiser)
         jax.tree.map(np.testing.assert_array_equal, after.params, params)
         jax.tree.map(np.testing.assert_array_equal, after.opt, optimiser.init(params) if event else used)
+        assert growth._replace(renew=False).renewed(Net(params, {}, used), step, optimiser).opt is used
 
 
 def test_a_dirac_block_changes_nothing(teacher):

@@ -54,6 +54,14 @@ def test_first_weights_are_he_normal_by_fan_out():
     assert np.abs(params['block1']['kernel']).max() > 3.5 * (2 / (9 * 64)) ** 0.5  # not cut off
 
 
+def test_a_tail_of_zeros_begins_with_bicubic_enlargement():
+    net, lr = models.build('vdsr', scale=3, **SMALL, tail_init='zeros'), np.random.default_rng(0).random((7, 5, 1))
+    image, _ = net.apply(models.init(net, jax.random.key(0), jnp.zeros((1, 8, 8, 1))), jnp.asarray(lr[None], jnp.float32))
+    np.testing.assert_allclose(image[0], imresize(lr, 3), atol=1e-6)
+    with pytest.raises(ValueError, match="tail_init='zero' of vdsr is none of fan_out, zeros"):
+        models.init(models.build('vdsr', tail_init='zero'), jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+
+
 def test_equals_numpy_and_reads_no_further_than_it_says():
     net = models.build('vdsr', scale=3, bias=True, **SMALL)
     variables = drawn(net)
