@@ -93,7 +93,7 @@ def get_config(arg=None):
 
 
 def brief(config, real, chosen):
-    """500 student steps of 16 images, ten for one of a generator, and rates that fit; a chain that grows without a jump learns first."""
+    """500 student steps of 16 images, ten for one of a generator, rates that fit, and a chain that grows without a jump."""
     k = 1 if real else 10
     config.teacher = config.teacher and 'teachers/vdsr'
     config.batch_size, config.steps = 16, 500 // k
