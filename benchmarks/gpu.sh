@@ -2,7 +2,8 @@
 # All that a GPU is wanted for, in one visit; every part goes on where it stopped. Needs the images and benchmarks below DATA.
 #     DATA=../shared/data bash benchmarks/gpu.sh [OUT]
 # A strong teacher, FAKD's arms with three seeds of 20,000 steps, the transforms, SRGAN lightening's arms with three seeds of
-# 20,000 + 5,000 steps, compressed ESRGAN's students, and steps and whole images beside PyTorch; OUT/table.txt is the end.
+# 20,000 + 5,000 steps, compressed ESRGAN's students, data-free distillation, and steps and whole images beside PyTorch;
+# OUT/table.txt is the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/gpu}
@@ -32,7 +33,13 @@ done
 python benchmarks/teacher_images.py --model=teachers/rrdb23 --data="$sets" --out="$out/rrdb23"
 python benchmarks/study.py --study=esrgan --out="$out/esrgan" --steps=20000 --seeds=0 --set=--config.batch_size=16 --set="$threads" \
     --set=--config.eval_every=5000 --benchmarks="$sets,$(printf "$out/rrdb23/%s_teacher," Set5 Set14 B100 | sed 's/,$//')" | tee "$out/esrgan.txt"
+[ -e teachers/vdsr ] || python -m kdsr.convert "$KDSR_DATA/weights/vdsr_official_multiscale_Y.npz" --model=vdsr --out=teachers/vdsr
+free=(--study=data_free --out="$out/data_free" --seeds=0 --benchmarks="$sets" --set="$threads" --set=--config.batch_size=128)
+python benchmarks/study.py "${free[@]}" --arms=noise,generator,paper,whole,released --steps=4800 --set=--config.method.growth.every=160 \
+    --set=--config.log_every=20 --set=--config.eval_every=480 --set=--config.save_every=480
+python benchmarks/study.py "${free[@]}" --arms=data_kd,data --steps=48000 --set=--config.method.growth.every=1600 \
+    --set=--config.log_every=200 --set=--config.eval_every=4800 --set=--config.save_every=4800 | tee "$out/data_free.txt"
 python benchmarks/inference.py | tee "$out/inference.txt"
 python benchmarks/train_step.py | tee "$out/train_step.txt"
 python benchmarks/affinity.py | tee "$out/affinity.txt"
-cat "$out"/{teacher,study,transforms,srgan,esrgan,inference,train_step,affinity}.txt > "$out/table.txt"
+cat "$out"/{teacher,study,transforms,srgan,esrgan,data_free,inference,train_step,affinity}.txt > "$out/table.txt"

@@ -106,6 +106,6 @@ def brief(config, real, chosen):
     new_block = 'random' if chosen['paper'] and not chosen['dirac'] else 'dirac'
     config.method.growth.update({'events': events, 'every': 20 // k, 'new_block': new_block, 'renew': False})
     if chosen['released']:
-        config.optimizer.milestones = (300, 400)
+        config.optimizer.update({'schedule': 'cosine', 'final_rate': 0.01})
     else:
         config.optimizer = kdsr.adam(1e-3, schedule='cosine', final_rate=0.01, warmup=20, clip=1.0)

@@ -52,7 +52,7 @@ def loop(config, workdir, method, outcome, saved, closing):
         (workdir / 'config.json').write_text(configs.to_json(config))
     writer = writers.Writer(workdir, start, active=parallel.is_main())
     closing.callback(writer.close)
-    progress = writers.Progress(start, config.steps, config.batch_size, log)
+    progress = writers.Progress(start, config.steps, config.batch_size * method.rounds, log)
     batches = pipeline.train_batches(
         outcome.training, scale=config.scale, patch=config.patch, batch=config.batch_size, seed=config.seed, start=start,
         process_index=jax.process_index(), process_count=jax.process_count(),

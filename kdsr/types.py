@@ -79,9 +79,11 @@ class Method(NamedTuple):
     init(key, batch) -> TrainState.
     step(state, frozen, batch, axis=None) -> (TrainState, {name: scalar}); pure, jittable, pmappable.
     samples(state) -> {name: images `[n, h, w, C]`}, of a method that makes images of its own; training writes them as pictures.
+    rounds: how often a step trains on `batch_size` images: what speeds are counted by.
     """
 
     frozen: Callable[[], Any]
     init: Callable[[jax.Array, Batch], TrainState]
     step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
     samples: Callable[[TrainState], dict[str, jax.Array]] | None = None
+    rounds: int = 1

@@ -166,7 +166,7 @@ def make(cfg):
         return {name.removeprefix('generator_'): draw(name) for name in generators}
 
     frozen = {'teacher': teacher.variables} if teacher else {}
-    return Method(lambda: frozen, init, step, samples if generators else None)
+    return Method(lambda: frozen, init, step, samples if generators else None, k)
 
 
 def check(m, student, teacher, scales, images, target):
