@@ -60,9 +60,8 @@ ESRGAN = {
     'compact-offline': ('offline,compact', {}),
 }
 DATA_FREE = {
-    **{name: (name, {}) for name in ('noise', 'generator', 'paper', 'released', 'data_kd')},
-    'whole': ('paper,whole', {}),
-    'data': ('data', {}),
+    **{name: (name, {}) for name in ('noise', 'generator', 'random', 'whole', 'released', 'data_kd', 'data')},
+    'unbalanced': ('generator', {'method.w_reconstruction': 1.0, 'method.optimizer.learning_rate': 1e-3}),
 }
 STUDIES = {
     'fakd': Study('experiments/fakd.py:study', FAKD, ['alone', 'output', 'fakd10', 'fakd1'], 'alone'),
@@ -71,6 +70,6 @@ STUDIES = {
         'experiments/compressed_esrgan.py:study', ESRGAN, list(ESRGAN)[:-1], 'released', ('psnr_y', 'ssim_y', 'lpips'), 'alex'
     ),
     'data_free': Study(
-        'experiments/data_free.py:study', DATA_FREE, list(DATA_FREE)[:-1], 'noise', ('psnr_y', 'ssim_y'), protocol='dfsr'
+        'experiments/data_free.py:study', DATA_FREE, list(DATA_FREE)[:-2], 'noise', ('psnr_y', 'ssim_y'), protocol='dfsr'
     ),
 }

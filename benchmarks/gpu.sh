@@ -35,8 +35,8 @@ python benchmarks/study.py --study=esrgan --out="$out/esrgan" --steps=20000 --se
     --set=--config.eval_every=5000 --benchmarks="$sets,$(printf "$out/rrdb23/%s_teacher," Set5 Set14 B100 | sed 's/,$//')" | tee "$out/esrgan.txt"
 [ -e teachers/vdsr ] || python -m kdsr.convert "$KDSR_DATA/weights/vdsr_official_multiscale_Y.npz" --model=vdsr --out=teachers/vdsr
 free=(--study=data_free --out="$out/data_free" --seeds=0 --benchmarks="$sets" --set="$threads" --set=--config.batch_size=128)
-python benchmarks/study.py "${free[@]}" --arms=noise,generator,paper,whole,released --steps=4800 --set=--config.method.growth.every=160 \
-    --set=--config.log_every=20 --set=--config.eval_every=480 --set=--config.save_every=480
+python benchmarks/study.py "${free[@]}" --arms=noise,generator,random,whole,released --steps=9600 --set=--config.method.growth.every=320 \
+    --set=--config.log_every=40 --set=--config.eval_every=960 --set=--config.save_every=960
 python benchmarks/study.py "${free[@]}" --arms=data_kd,data --steps=48000 --set=--config.method.growth.every=1600 \
     --set=--config.log_every=200 --set=--config.eval_every=4800 --set=--config.save_every=4800 | tee "$out/data_free.txt"
 python benchmarks/inference.py | tee "$out/inference.txt"

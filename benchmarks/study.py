@@ -9,9 +9,9 @@ An arm is a run of `experiments/fakd.py:study` (--study=srgan, esrgan, data_free
 With --jobs=N each has a core of its own. Arms (benchmarks/arms.py): alone (ground truth), output (+ the teacher's image), fakd10
 and fakd1 (+ spatial affinity, weight 10 or 1), and the nine transforms by name, each with the weight at which it pulls as hard
 as spatial affinity with weight 10; of SRGAN lightening baseline, gan2g, gan2g_al, g2g_al, gan2gan; of compressed ESRGAN a
-student's name (comparative), or with `-gan` (adversarial); of data-free distillation noise, generator, paper (random new blocks),
-whole (no growth), released, data_kd, data. Folders of benchmarks/teacher_images.py among --benchmarks compare with the teacher,
-not with the truth.
+student's name (comparative), or with `-gan` (adversarial); of data-free distillation noise, generator, random (new blocks are),
+whole (no growth), released, data_kd, data, unbalanced. Folders of benchmarks/teacher_images.py among --benchmarks compare with
+the teacher, not with the truth.
 """
 
 import concurrent.futures
