@@ -106,12 +106,12 @@ def gan(room, technique='gan2gan', **values):
 
 
 def data_free(room, **values):
-    """A run without images: a student that grows in steps 8 and 16, three generators of which one moves in a step."""
+    """A run without images: a student that grows in steps 8 and 16, two generators of which one moves in a step."""
     tiny = config(room / 'images', room / 'vdsr', student=kdsr.model('vdsr', features=4, blocks=3), **values)
     tiny.data.update({'colour': 'y', 'training': False})
     tiny.optimizer.learning_rate = 0.1
     tiny.method = {
-        'name': 'data_free', 'images': 'generator', 'target': 'teacher', 'scales': '2,3,4', 'size': 48, 'student_steps': 2,
+        'name': 'data_free', 'images': 'generator', 'target': 'teacher', 'scales': '2,4', 'size': 16, 'student_steps': 2,
         'latent': 8, 'loss': 'l1', 'reduction': 'mean', 'rounding': 'none', 'w_adversarial': 1.0, 'w_reconstruction': 1.0,
         'warmup': 1, 'growth': {'events': 3, 'every': 8, 'new_block': 'random'}, 'optimizer': kdsr.adam(0.1, name='sgd', momentum=0.9),
     }  # fmt: skip
