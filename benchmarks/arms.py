@@ -61,7 +61,7 @@ ESRGAN = {
 }
 DATA_FREE = {
     **{name: (name, {}) for name in ('noise', 'generator', 'random', 'whole', 'released', 'data_kd', 'data')},
-    'unbalanced': ('generator', {'method.w_reconstruction': 1.0, 'method.optimizer.learning_rate': 1e-3}),
+    'unbalanced': ('generator', {'method.w_reconstruction': 1.0}),
 }
 STUDIES = {
     'fakd': Study('experiments/fakd.py:study', FAKD, ['alone', 'output', 'fakd10', 'fakd1'], 'alone'),

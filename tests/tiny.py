@@ -113,7 +113,8 @@ def data_free(room, **values):
     tiny.method = {
         'name': 'data_free', 'images': 'generator', 'target': 'teacher', 'scales': '2,4', 'size': 16, 'student_steps': 2,
         'latent': 8, 'loss': 'l1', 'reduction': 'mean', 'rounding': 'none', 'w_adversarial': 1.0, 'w_reconstruction': 1.0,
-        'warmup': 1, 'growth': {'events': 3, 'every': 8, 'new_block': 'random'}, 'optimizer': kdsr.adam(0.1, name='sgd', momentum=0.9),
+        'warmup': 1, 'growth': {'events': 3, 'every': 8, 'new_block': 'random'},
+        'optimizer': kdsr.adam(0.1, name='sgd', momentum=0.9),
     }  # fmt: skip
     return tiny
 
