@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from test_fakd import experiment
 
 from kdsr import compiled, methods, models, optim
 from kdsr import config as kdsr
@@ -176,6 +177,26 @@ def test_a_rgb_teacher_of_one_scale(tmp_path):
     before, [(after, metrics)] = run(cfg)
     assert min(moved(before, after).values()) > 0 and metrics['reconstruction'] > 0
     assert jax.eval_shape(methods.make(cfg).samples, after)['x2'].shape == (8, 8, 8, 3)
+
+
+def test_presets():
+    """The values of the published command and the paper's form: facts sheet of DFSR, A.2.1 and A.3."""
+    paper, released = experiment('data_free', 'paper,half'), experiment('data_free', 'released,half')
+    assert (released.steps, released.steps * released.method.student_steps, released.batch_size) == (9600, 480_000, 128)
+    sgd = {
+        'name': 'sgd',
+        'learning_rate': 0.1,
+        'momentum': 0.9,
+        'weight_decay': 1e-4,
+        'clip': 0.4,
+        'schedule': 'step',
+        'decay': 0.1,
+    }
+    assert {k: released.optimizer[k] for k in sgd} == sgd and released.optimizer.milestones[0] == 60_000
+    assert released.method.optimizer.learning_rate == 1e-5 and released.method.optimizer.milestones[0] == 1200
+    said = lambda c: (c.method.loss, c.method.reduction, c.method.rounding, c.method.w_reconstruction, c.method.growth.events)
+    assert said(released) == ('l2', 'sum', 'hard', 1.0, 1) and said(paper) == ('l1', 'mean', 'none', 1.0, 18)
+    assert paper.method.growth.new_block == 'random' and paper.student.args.to_dict() == {'features': 32, 'tail_init': 'fan_out'}
 
 
 @pytest.mark.parametrize(
