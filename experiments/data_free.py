@@ -10,7 +10,8 @@
 `half`, `quarter` (default): students of 32 and 16 features. `paper`: the paper's form, L1 means, no rounding, a student that grows
 from 1 to 18 random blocks, reconstruction with weight 1. `released`: all values of the published command: squared errors, summed,
 rounding, no growth. Short runs differ where that did not train: a tail of zeros, new blocks that change nothing, reconstruction
-with weight 30 (with 1 the images turned to noise). `dirac`, `random`: new blocks of either kind; `whole`: all from the start.
+with weight 30 (with 1 the images turned to noise) or, from the weaker `vdsr_y`, 10 and slow generators (else they turned grey).
+`dirac`, `random`: new blocks of either kind; `whole`: all from the start.
 `study`: the runs of benchmarks/study.py, half students of `teachers/vdsr` (the converted official weights), short enough for a
 CPU; real images are train_images. `shipped`: how the demo's teacher was made.
 """
@@ -56,10 +57,10 @@ def get_config(arg=None):
         'reduction': 'mean',
         'rounding': 'none',
         'w_adversarial': 1.0,
-        'w_reconstruction': 30.0,
+        'w_reconstruction': 30.0 if study else 10.0,
         'warmup': 5,  # on L_R alone: against a student that knows nothing L_GEN would be 20 to 40 times as strong
         'growth': {'events': 18, 'every': 20 // k, 'new_block': 'dirac', 'renew': False},
-        'optimizer': kdsr.adam(1e-3, b1=0.5),
+        'optimizer': kdsr.adam(1e-3 if study else 1e-4, b1=0.5),
     }
     if chosen['paper'] and not study:
         published(config, real, epochs=40, rate=1e-4)
