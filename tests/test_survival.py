@@ -125,18 +125,23 @@ def test_sigterm_saves_and_leaves_cleanly(room, whole):
     same_files(workdir, whole[0])
 
 
-@pytest.mark.slow
-def test_two_players_with_batch_norm_survive_a_kill_bit_for_bit(room):
-    """Student and critic of SRGAN lightening: parameters, batch statistics and both optimisers."""
-    whole, killed = room / 'gan_whole', room / 'gan_killed'
-    finish(start(room, whole, method='gan2g_al'))
-    process = start(room, killed, method='gan2g_al')
+def killed_on_the_way(room, method):
+    """A run killed at step 10 or later and gone on with, which equals an uninterrupted one; its folder and its last state."""
+    whole, killed = room / f'{method}_whole', room / f'{method}_killed'
+    finish(start(room, whole, method=method))
+    process = start(room, killed, method=method)
     wait_for(lambda: steps_done(killed) >= 10, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    finish(start(room, killed, method='gan2g_al'))
+    finish(start(room, killed, method=method))
     same_files(killed, whole)
-    kept = final_state(killed)[1]
+    return killed, final_state(killed)[1]
+
+
+@pytest.mark.slow
+def test_two_players_with_batch_norm_survive_a_kill_bit_for_bit(room):
+    """Student and critic of SRGAN lightening: parameters, batch statistics and both optimisers."""
+    _, kept = killed_on_the_way(room, 'gan2g_al')
     for net in ('student', 'disc'):
         assert any(net in k and 'batch_stats' in k for k in kept) and any(net in k and "'mu'" in k for k in kept)
 
@@ -144,15 +149,7 @@ def test_two_players_with_batch_norm_survive_a_kill_bit_for_bit(room):
 @pytest.mark.slow
 def test_a_growing_student_survives_a_kill_bit_for_bit(room):
     """Data-free distillation, killed between the two steps in which a block joins: the student and all generators."""
-    whole, killed = room / 'free_whole', room / 'free_killed'
-    finish(start(room, whole, method='data_free'))
-    process = start(room, killed, method='data_free')
-    wait_for(lambda: steps_done(killed) >= 10, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    finish(start(room, killed, method='data_free'))
-    same_files(killed, whole)
-    kept = final_state(killed)[1]
+    killed, kept = killed_on_the_way(room, 'data_free')
     assert all(any(net in k for k in kept) for net in ('student', 'generator_x2', 'generator_x4'))
     assert (killed / 'samples' / 'invented_0000024.png').is_file()
 
