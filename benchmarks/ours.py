@@ -51,7 +51,7 @@ def draws(key, config, rounds):
         each = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), (method.latent,)))
         return scales[int(jax.random.randint(key, (), 0, len(scales)))], np.asarray(each(np.arange(config.batch_size)))
 
-    steps = lambda n: [keys[0]] * n + [keys[1]]
-    numbers = lambda n, k: [*range(k * n, k * n + k), n]
-    k = method.student_steps
-    return [[pair(jax.random.fold_in(*of)) for of in zip(steps(k), numbers(n, k), strict=True)] for n in range(rounds)]
+    def of_round(n, k=method.student_steps):
+        return [*(jax.random.fold_in(keys[0], k * n + i) for i in range(k)), jax.random.fold_in(keys[1], n)]
+
+    return [[pair(key) for key in of_round(n)] for n in range(rounds)]

@@ -93,7 +93,7 @@ def published(config, real, epochs, rate):
     """The budget and the schedules of the published recipe; `rate` is the generators'."""
     k = 1 if real else 50
     config.batch_size, config.steps, config.student.args.tail_init = 128, epochs * EPOCH * 50 // k, 'fan_out'
-    config.log_every, config.eval_every, config.save_every = 10, EPOCH, EPOCH
+    config.log_every, config.eval_every, config.save_every = 500 // k, EPOCH * 50 // k, EPOCH * 50 // k
     tenths = [10 * EPOCH * n for n in range(1, epochs // 10)]
     stepped = lambda k: {'schedule': 'step', 'milestones': tuple(k * n for n in tenths), 'decay': 0.1, 'warmup': 0}
     config.optimizer.update(stepped(50))

@@ -49,8 +49,9 @@ class VDSR(nn.Module):
         """
         init = nn.initializers.variance_scaling(2.0, 'fan_out', 'normal')  # PyTorch's kaiming_normal_ by fan-out
         conv = functools.partial(Conv, use_bias=self.bias, dtype=self.dtype, kernel_init=init, bias_init=nn.initializers.zeros)
-        if self.tail_init not in ('fan_out', 'zeros'):
-            raise ValueError(f"tail_init='{self.tail_init}' of vdsr is none of fan_out, zeros")
+        tails = {'fan_out': init, 'zeros': nn.initializers.zeros}
+        if self.tail_init not in tails:
+            raise ValueError(f"tail_init='{self.tail_init}' of vdsr is none of {', '.join(tails)}")
         known = active is None or isinstance(active, int)
         count = self.blocks if active is None or self.is_initializing() else active
         taps = {'head': nn.relu(conv(self.features, name='head')(x))}
@@ -60,7 +61,7 @@ class VDSR(nn.Module):
                 grown = nn.relu(conv(self.features, name=f'block{i}')(y))
                 y = grown if known else jnp.where(i <= count, grown, y)
             taps[f'block{i}'] = y
-        tail = conv(self.channels, name='tail', **({'kernel_init': nn.initializers.zeros} if self.tail_init == 'zeros' else {}))
+        tail = conv(self.channels, kernel_init=tails[self.tail_init], name='tail')
         return at_least_float32(x) + at_least_float32(tail(y)), taps
 
 
