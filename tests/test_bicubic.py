@@ -14,27 +14,35 @@ from kdsr.models import bicubic, colour
 SHAPES = [(2, 12, 7, 3), (1, 100, 97, 2), (1, 1, 120, 1), (1, 2, 1, 1)]
 
 
+@pytest.mark.parametrize('border', ['symmetric', 'replicate'])
 @pytest.mark.parametrize('scale', [2, 3, 4])
 @pytest.mark.parametrize('shape', SHAPES)
-def test_enlarge_equals_imresize(shape, scale):
+def test_enlarge_equals_imresize(shape, scale, border):
     x = np.random.default_rng(0).random(shape)
-    want = np.stack([imresize(image, scale) for image in x])
-    enlarge = jax.jit(bicubic.enlarge, static_argnums=1)
-    np.testing.assert_allclose(enlarge(np.float32(x), scale), want, atol=1e-6)
+    want = np.stack([imresize(image, scale, border=border) for image in x])
+    enlarge = jax.jit(bicubic.enlarge, static_argnums=(1, 2))
+    np.testing.assert_allclose(enlarge(np.float32(x), scale, border), want, atol=1e-6)
     with jax.enable_x64(True):
-        np.testing.assert_allclose(enlarge(x, scale), want, atol=1e-12)
+        np.testing.assert_allclose(enlarge(x, scale, border), want, atol=1e-12)
 
 
+@pytest.mark.parametrize('border', ['symmetric', 'replicate'])
 @pytest.mark.parametrize('scale', [2, 3, 4])
-def test_reduce_equals_imresize(scale):
+def test_reduce_equals_imresize(scale, border):
     x = np.random.default_rng(0).random((2, 12, 108, 2))
-    want = np.stack([imresize(image, 1 / scale) for image in x])
-    reduce = jax.jit(bicubic.reduce, static_argnums=1)
-    np.testing.assert_allclose(reduce(np.float32(x), scale), want, atol=1e-6)
+    want = np.stack([imresize(image, 1 / scale, border=border) for image in x])
+    reduce = jax.jit(bicubic.reduce, static_argnums=(1, 2))
+    np.testing.assert_allclose(reduce(np.float32(x), scale, border), want, atol=1e-6)
     with jax.enable_x64(True):
-        np.testing.assert_allclose(reduce(x, scale), want, atol=1e-12)
+        np.testing.assert_allclose(reduce(x, scale, border), want, atol=1e-12)
     with pytest.raises(ValueError, match=f'cannot reduce 13x12 by {scale}: the sides must be multiples'):
         bicubic.reduce(jnp.zeros((1, 13, 12, 1)), scale)
+
+
+@pytest.mark.parametrize('fn, side', [(bicubic.enlarge, 8), (bicubic.enlarge, 100), (bicubic.reduce, 8)])
+def test_an_unknown_border_is_named(fn, side):
+    with pytest.raises(ValueError, match="border 'reflect' is not one of symmetric, replicate"):
+        fn(jnp.zeros((1, side, side, 1)), 2, 'reflect')
 
 
 @pytest.mark.parametrize('fn', [bicubic.enlarge, bicubic.reduce])
