@@ -8,9 +8,10 @@
     python -m kdsr.main --config=experiments/data_free.py:smoke
 
 `half`, `quarter` (default): students of 32 and 16 features. `paper`: the paper's form, L1 means, no rounding, a student that grows
-from 1 to 18 random blocks, reconstruction with weight 1. `released`: all values of the published command: squared errors, summed,
-rounding, no growth. Short runs differ where that did not train: a tail of zeros, new blocks that change nothing, reconstruction
-with weight 30 (with 1 the images turned to noise) or, from the weaker `vdsr_y`, 10 and slow generators (else they turned grey).
+from 1 to 18 random blocks, reconstruction with weight 1. `released`: all values of the published command and what its code does:
+squared errors, summed, rounding, a clamped border, coasting generators, no growth. Short runs differ where that did not train: a
+tail of zeros, new blocks that change nothing, reconstruction with weight 30 (with 1 the images turned to noise) or, from the weaker
+`vdsr_y`, 10 and slow generators (else they turned grey).
 `dirac`, `random`: new blocks of either kind; `whole`: all from the start.
 `study`: the runs of benchmarks/study.py, half students of `teachers/vdsr` (the converted official weights), short enough for a
 CPU; real images are train_images. `shipped`: how the demo's teacher was made.
@@ -56,6 +57,8 @@ def get_config(arg=None):
         'loss': 'l1',
         'reduction': 'mean',
         'rounding': 'none',
+        'border': 'symmetric',
+        'undrawn': 'frozen',
         'w_adversarial': 1.0,
         'w_reconstruction': 30.0 if study else 10.0,
         'warmup': 5,  # on L_R alone: against a student that knows nothing L_GEN would be 20 to 40 times as strong
@@ -67,13 +70,14 @@ def get_config(arg=None):
         config.method.w_reconstruction = 1.0
     if chosen['released']:
         config.method.update({'loss': 'l2', 'reduction': 'sum', 'rounding': 'hard', 'w_reconstruction': 1.0})
+        config.method.update({'border': 'replicate', 'undrawn': 'coast'})
         config.optimizer.update(
             {'name': 'sgd', 'learning_rate': 0.1, 'momentum': 0.9, 'weight_decay': 1e-4, 'clip': 0.4, 'warmup': 0}
         )
         if not study:
             published(config, real, epochs=80, rate=1e-5)
         config.method.warmup = 0
-    if chosen['paper'] or chosen['random']:
+    if chosen['paper'] or chosen['released'] or chosen['random']:
         config.method.growth.new_block = 'dirac' if chosen['dirac'] else 'random'
     if chosen['released'] or chosen['whole']:
         config.method.growth.events = 1

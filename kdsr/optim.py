@@ -50,3 +50,8 @@ def make(cfg, steps):
         rule = optax.chain(optax.clip_by_global_norm(clip), rule)
     # MultiSteps averages the gradients of `accumulate` batches; between updates it returns zeros.
     return optax.MultiSteps(rule, accumulate) if accumulate > 1 else rule
+
+
+def is_schedule(node):
+    """Whether a node of an optimiser's state is the schedule's, with its `count` of updates; moments have a count of their own."""
+    return isinstance(node, optax.ScaleByScheduleState)

@@ -1,15 +1,20 @@
 """Data-free distillation: who moves whom, what rounding cuts off, how a student grows, what its losses are."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 import tiny
+from flax import linen as nn
 from test_fakd import experiment
 
 from kdsr import compiled, methods, models, optim
 from kdsr import config as kdsr
 from kdsr.data.resize import imresize
+from kdsr.methods import data_free
 from kdsr.methods.growth import Growth
 from kdsr.models import exports
 from kdsr.types import Batch, Net
@@ -82,11 +87,132 @@ def test_one_generator_moves_in_a_step_and_momentum_does_not_move_the_others(tea
         ((name, _),) = [(k, v) for k, v in far.items() if k != 'student' and v > 0]
         others = [k for k in far if k not in ('student', name)]
         for other in others:
-            jax.tree.map(np.testing.assert_array_equal, state.nets[other], after.nets[other])
+            waited = data_free.after_round(False, state.nets[other], state.nets[other], 1)  # all but the schedule
+            jax.tree.map(np.testing.assert_array_equal, waited, after.nets[other])
         assert far['student'] > 0 and metrics['grad_norm/generator'] > 0
         drawn.add(name)
         state = after
     assert len(drawn) > 1 and int(state.step) == 6
+
+
+class TinyGenerator(nn.Module):
+    """An image generator that compiles at once."""
+
+    size: int
+    latent: int
+    channels: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, z):
+        return nn.sigmoid(nn.Dense(self.size**2 * self.channels)(z)).reshape(-1, self.size, self.size, self.channels)
+
+
+def stepped(peak, round_):
+    """The schedule of `rounds`, by hand: x 0.1 in rounds 2, 4 and 6."""
+    return peak * 0.1 ** sum(round_ >= m for m in (2, 4, 6))
+
+
+def rounds(teacher, monkeypatch, count=8, **values):
+    """(state before, state after, the generator drawn) of each round: three tiny generators, Adam, a rate that falls by tenths."""
+    monkeypatch.setattr(data_free, 'ImageGenerator', TinyGenerator)
+    falling = kdsr.adam(1e-2, schedule='step', milestones=(2, 4, 6), decay=0.1)
+    cfg = config(teacher, student_steps=1, optimizer=falling, **values)
+    cfg.student.args.blocks, cfg.seed = 1, 1
+    before, found = run(cfg, steps=count)
+    keys = jax.random.split(before.key)
+    draw = lambda n: int(jax.random.randint(jax.random.fold_in(keys[1], n), (), 0, 3))
+    after = [state for state, _ in found]
+    return [
+        (a.nets, b.nets, f'generator_x{draw(n) + 2}') for n, (a, b) in enumerate(zip([before, *after[:-1]], after, strict=True))
+    ]
+
+
+def moments(net):
+    """(Adam's own count, mu, nu) of a net."""
+    (adam,) = [s for s in net.opt if isinstance(s, optax.ScaleByAdamState)]
+    return int(adam.count), adam.mu, adam.nu
+
+
+def adam_step(old, mu, nu, count, rate):
+    """Kingma & Ba, algorithm 1, in float64: the parameters after update `count` (from 1) that left the moments `mu`, `nu`."""
+    one = lambda p, m, v: p - rate * (m / (1 - 0.9**count)) / (np.sqrt(v / (1 - 0.999**count)) + 1e-8)
+    return jax.tree.map(lambda *x: one(*map(np.float64, x)), old.params, mu, nu)
+
+
+def far_less_than(rate):
+    """A closeness for parameters that moved by about `rate`; a wrong rate would be off by a factor of 10."""
+    return {'rtol': 0, 'atol': 1e-2 * rate + 1e-7}
+
+
+def test_a_frozen_generator_waits_but_its_rate_goes_on(teacher, monkeypatch):
+    """The rate in round n is schedule(n), whatever was drawn; what waits is the same to the last bit, with its moments."""
+    drawn = dict.fromkeys(('generator_x2', 'generator_x3', 'generator_x4'), 0)
+    for n, (before, after, picked) in enumerate(rounds(teacher, monkeypatch)):
+        drawn[picked] += 1
+        for name in drawn:
+            count, mu, nu = moments(after[name])
+            assert count == drawn[name], 'bias correction counts the gradients that the moments have taken'
+            (schedule,) = [s for s in after[name].opt if isinstance(s, optax.ScaleByScheduleState)]
+            assert int(schedule.count) == n + 1
+            if name == picked:
+                rate, expected = stepped(1e-2, n), adam_step(before[name], mu, nu, count, stepped(1e-2, n))
+                close = lambda a, b, rate=rate: np.testing.assert_allclose(a, b, **far_less_than(rate))
+                jax.tree.map(close, after[name].params, expected)
+            else:
+                jax.tree.map(np.testing.assert_array_equal, after[name].params, before[name].params)
+                jax.tree.map(np.testing.assert_array_equal, (count, mu, nu), moments(before[name]))
+    assert min(drawn.values()) > 0 and max(drawn.values()) < 8
+
+
+def test_a_coasting_generator_takes_gradients_of_zero(teacher, monkeypatch):
+    """As in the released code: all three Adams step in every round."""
+    began = set()
+    for n, (before, after, picked) in enumerate(rounds(teacher, monkeypatch, undrawn='coast')):
+        rate = stepped(1e-2, n)
+        for name in ('generator_x2', 'generator_x3', 'generator_x4'):
+            count, mu, nu = moments(after[name])
+            assert count == n + 1
+            if name != picked:
+                _, old_mu, old_nu = moments(before[name])
+                decay = lambda b: lambda x, b=b: np.float64(x) * b  # b x + (1 - b) 0
+                mu, nu = jax.tree.map(decay(0.9), old_mu), jax.tree.map(decay(0.999), old_nu)
+                close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6)
+                jax.tree.map(close, moments(after[name])[1:], (mu, nu))
+            close = lambda a, b, rate=rate: np.testing.assert_allclose(a, b, **far_less_than(rate))
+            jax.tree.map(close, after[name].params, adam_step(before[name], mu, nu, count, rate))
+            moved_ = any(
+                (a != b).any() for a, b in zip(*map(jax.tree.leaves, (before[name].params, after[name].params)), strict=True)
+            )
+            assert moved_ == (name in began or name == picked)
+        began.add(picked)
+    assert len(began) > 1
+
+
+def test_under_accumulation_the_rate_follows_the_rounds_too():
+    """Two draws make an update, whenever they come; its rate is that of half of the rounds so far."""
+    block = kdsr.adam(1.0, name='sgd', schedule='step', milestones=(1, 2, 3), decay=0.1, clip=100.0, accumulate=2)
+    rule, params = optim.make(block, 20), {'w': jnp.ones(3)}
+    net, fell = Net(params, {}, rule.init(params)), {}
+    for n in range(10):
+        updates, opt = rule.update({'w': jnp.ones(3)}, net.opt, net.params)
+        new = Net(optax.apply_updates(net.params, updates), {}, opt)
+        after = data_free.after_round(n in (1, 4, 5, 8), new, net, (n + 1) // 2 - n // 2)
+        if (after.params['w'] != net.params['w']).any():
+            fell[n] = float(net.params['w'][0] - after.params['w'][0])
+        net = after
+    np.testing.assert_allclose([fell.pop(4), fell.pop(8)], [0.01, 0.001], rtol=1e-4)
+    assert fell == {}
+
+
+@pytest.mark.parametrize('words, decays', [('released', 7), ('paper', 3), ('released,quarter', 7)])
+def test_the_generators_rate_decays_in_the_length_of_the_published_recipes(words, decays):
+    """A tenth every 10 epochs of 120 rounds: 7 times in 80 epochs, 3 times in 40."""
+    cfg = experiment('data_free', words)
+    rate = np.asarray(jax.vmap(optim.schedule(cfg.method.optimizer, cfg.steps))(jnp.arange(cfg.steps)))
+    (fell,) = np.nonzero(np.diff(rate) < 0)
+    assert (fell + 1).tolist() == [1200 * n for n in range(1, decays + 1)]
+    np.testing.assert_allclose(rate[-1], cfg.method.optimizer.learning_rate * 0.1**decays, rtol=1e-5)
 
 
 def test_images_have_the_sizes_of_their_scales(teacher):
@@ -95,13 +221,14 @@ def test_images_have_the_sizes_of_their_scales(teacher):
     assert {k: v.shape for k, v in made.items()} == {'x2': (8, 24, 24, 1), 'x3': (8, 16, 16, 1), 'x4': (8, 12, 12, 1)}
 
 
-@pytest.mark.parametrize('loss, reduction', [('l1', 'mean'), ('l2', 'sum')])
-def test_loss_of_images_of_data_is_that_of_resized_images(teacher, loss, reduction):
+@pytest.mark.parametrize('loss, reduction, border', [('l1', 'mean', 'symmetric'), ('l2', 'sum', 'replicate')])
+def test_loss_of_images_of_data_is_that_of_resized_images(teacher, loss, reduction, border):
     """L_KD by hand: HR reduced and enlarged by `kdsr.data.resize`, an implementation of its own."""
     hr = np.stack([tiny.picture(48, 48, i)[..., :1] for i in range(3)]) / np.float32(255)
-    cfg = config(teacher, images='data', student_steps=1, scales='3', loss=loss, reduction=reduction)
+    cfg = config(teacher, images='data', student_steps=1, scales='3', loss=loss, reduction=reduction, border=border)
     before, [(_, metrics)] = run(cfg, batch=Batch(hr, hr))
-    enlarged = np.stack([imresize(np.clip(imresize(np.float64(x), 1 / 3), 0, 1), 3) for x in hr]).clip(0, 1)
+    resized = functools.partial(imresize, border=border)
+    enlarged = np.stack([resized(np.clip(resized(np.float64(x), 1 / 3), 0, 1), 3) for x in hr]).clip(0, 1)
     net, variables = models.build('vdsr', features=4, blocks=3), {'params': before.nets['student'].params}
     off = models.load(teacher).module.apply(models.load(teacher).variables, np.float32(enlarged), method='refine')[0]
     off = np.float64(off - net.apply(variables, np.float32(enlarged), method='refine')[0])
@@ -196,6 +323,8 @@ def test_presets():
     assert released.method.optimizer.learning_rate == 1e-5 and released.method.optimizer.milestones[0] == 1200
     said = lambda c: (c.method.loss, c.method.reduction, c.method.rounding, c.method.w_reconstruction, c.method.growth.events)
     assert said(released) == ('l2', 'sum', 'hard', 1.0, 1) and said(paper) == ('l1', 'mean', 'none', 1.0, 18)
+    assert (released.method.undrawn, released.method.border) == ('coast', 'replicate')
+    assert (paper.method.undrawn, paper.method.border) == ('frozen', 'symmetric')
     assert paper.method.growth.new_block == 'random' and paper.student.args.to_dict() == {'features': 32, 'tail_init': 'fan_out'}
 
 
@@ -205,6 +334,8 @@ def test_presets():
         ({'images': 'noises'}, "config.method.images='noises' is unknown, did you mean 'noise'"),
         ({'target': 'truth'}, "target='truth' needs images='data'"),
         ({'images': 'data'}, 'with images of data each batch is one step'),
+        ({'undrawn': 'frosen'}, "config.method.undrawn='frosen' is unknown, did you mean 'frozen'"),
+        ({'border': 'reflect'}, "config.method.border='reflect' is unknown"),
         ({'size': 41}, 'config.method.size=41 is no multiple of 4 times the scales 2,3,4'),
         ({'growth': {'events': 4, 'every': 1, 'new_block': 'random'}}, '4 events, one in 1 steps, do not grow 3 blocks'),
         ({'growth': {'events': 2, 'every': 1, 'new_block': 'zero'}}, "new_block='zero' is none of random, dirac"),

@@ -9,7 +9,12 @@ of LR images of scale s, R_s bicubic reduction, D a distance (L1, mean), z ~ N(0
 A scale is drawn for each of these steps. Networks that refine an enlarged image (VDSR) are given clip(U_s(G_s(z))), U_s bicubic
 enlargement; others (EDSR, SRResNet) the LR image itself. The released code rounds what U_s and R_s make to 8 bits: then L_GEN has
 no gradient in the generator, and that of L_R passes by its first term. It also takes squared errors, summed (`rounding`, `loss`,
-`reduction`). Its student steps follow G as well, at a cost and to no effect.
+`reduction`), and clamps bicubic at the border (`border`). Its student steps follow G as well, at a cost and to no effect.
+
+The rate of every G_s follows the rounds (steps of the loop), whether s is drawn or not. A G_s that is not drawn in a round waits
+as it is ('frozen'), its Adam's own count with the moments: the bias correction 1 - b^n belongs to moments that have taken n
+gradients, and with the count of rounds the first steps of a G_s that is drawn late would be too short. The released code calls all
+three Adams each round, with zero gradients for those that are not drawn: their momentum moves them ('coast').
 """
 
 import functools
@@ -18,6 +23,7 @@ import jax
 import jax.numpy as jnp
 
 from kdsr import models, optim, steps
+from kdsr.data import resize
 from kdsr.methods import gan
 from kdsr.methods.growth import Growth
 from kdsr.models.bicubic import enlarge, reduce
@@ -28,6 +34,8 @@ IMAGES = {name: name for name in ('generator', 'noise', 'data')}
 TARGETS = {name: name for name in ('teacher', 'truth')}
 REDUCTIONS = {'mean': jnp.mean, 'sum': jnp.sum}
 LOSSES = {'l1': jnp.abs, 'l2': jnp.square}
+UNDRAWN = {name: name for name in ('frozen', 'coast')}
+BORDERS = {name: name for name in resize.BORDERS}
 ROUNDINGS = {
     'none': lambda x: x,
     'hard': lambda x: jnp.round(255 * x) / 255,  # no gradient
@@ -41,9 +49,10 @@ def make(cfg):
     images: 'generator'; 'noise', uniform; or 'data', the batches' HR images reduced (the baselines). target: 'teacher', or 'truth'
     for images of data. scales: those drawn from, as '2,3,4'. size: side of the HR images. student_steps: k, 1 for data. latent:
     length of z. loss: 'l1' or 'l2'. reduction: 'mean' or 'sum' over the batch. rounding: 'none', 'hard', 'straight_through'.
-    w_adversarial, w_reconstruction: weights of the generator's loss; the first counts from step `warmup` on. growth: {'events',
-    'every', 'new_block', 'renew'} as in kdsr.methods.growth. optimizer: the generators'; `cfg.optimizer` is the student's, whose
-    schedule counts student steps.
+    border: bicubic's, 'symmetric' (default) or 'replicate'. w_adversarial, w_reconstruction: weights of the generator's loss; the
+    first counts from step `warmup` on. growth: {'events', 'every', 'new_block', 'renew'} as in kdsr.methods.growth. optimizer: the
+    generators', whose schedule counts steps of the loop; `cfg.optimizer` is the student's, whose schedule counts student steps.
+    undrawn: what a generator does while another scale is drawn, 'frozen' (default) or 'coast'.
 
     A step of the loop is k student steps of `cfg.batch_size` images, and one of the generator.
 
@@ -54,6 +63,8 @@ def make(cfg):
     images, target = gan.chosen('images', m.images, IMAGES), gan.chosen('target', m.target, TARGETS)
     size_of, round_ = gan.chosen('loss', m.loss, LOSSES), gan.chosen('rounding', m.rounding, ROUNDINGS)
     reduction = gan.chosen('reduction', m.reduction, REDUCTIONS)
+    border = gan.chosen('border', m.get('border', 'symmetric'), BORDERS)
+    undrawn = gan.chosen('undrawn', m.get('undrawn', 'frozen'), UNDRAWN)
     student = models.build_block(cfg.student, cfg)
     teacher = models.load(cfg.teacher, cfg.dtype) if target == 'teacher' else None
     scales = tuple(int(s) for s in str(m.scales).split(','))
@@ -74,7 +85,7 @@ def make(cfg):
         return whole * jax.lax.psum(1, ctx.axis) if m.reduction == 'sum' and ctx.axis else whole
 
     def given(lr, s):
-        return unit(enlarge(lr, s)) if refines else lr
+        return unit(enlarge(lr, s, border)) if refines else lr
 
     def run(net, variables, x, active=None):
         return net.apply(variables, x, active=active, method='refine')[0] if refines else net.apply(variables, x)[0]
@@ -86,7 +97,7 @@ def make(cfg):
 
         def invent(s):
             if images == 'data':
-                return unit(reduce(ctx.batch.hr, s))
+                return unit(reduce(ctx.batch.hr, s, border))
             if images == 'noise':
                 shape = (m.size // s, m.size // s, student.channels)
                 return jax.vmap(lambda key: jax.random.uniform(key, shape))(keys)
@@ -114,7 +125,7 @@ def make(cfg):
 
         def away(scale):
             side = m.size // scale
-            return total(size_of(unit(reduce(t, scale)) - frame[:, :side, :side]), ctx)
+            return total(size_of(unit(reduce(t, scale, border)) - frame[:, :side, :side]), ctx)
 
         adversarial = -jnp.log1p(ctx.mean(total(size_of(t - s), ctx)))
         reconstruction = jax.lax.switch(index, [functools.partial(away, scale) for scale in scales])
@@ -141,11 +152,12 @@ def make(cfg):
         if generators:
             rest = state._replace(key=keys[1], nets={name: state.nets[name] for name in generators}, ema={})
             moved, more = invent(rest, {**known, 'student': student_net.params}, batch, axis)
-            # Of three Adams two have nothing to do: their momentum would move them all the same.
             index = jax.random.randint(jax.random.fold_in(keys[1], state.step), (), 0, len(scales))
+            accumulate = m.optimizer.get('accumulate', 1)
+            updates = (state.step + 1) // accumulate - state.step // accumulate
             for i, name in enumerate(generators):
-                pick = lambda new, old, mine=index == i: jnp.where(mine, new, old)
-                nets[name] = jax.tree.map(pick, moved.nets[name], state.nets[name])
+                moves = (index == i) | (undrawn == 'coast')
+                nets[name] = after_round(moves, moved.nets[name], state.nets[name], updates)
             one_of = lambda what: more[f'{what}/generator_x{scales[0]}']
             norm = sum(more[f'grad_norm/{name}'] for name in generators)  # two of them are 0
             metrics |= {k: v for k, v in more.items() if '/' not in k}
@@ -167,6 +179,15 @@ def make(cfg):
 
     frozen = {'teacher': teacher.variables} if teacher else {}
     return Method(lambda: frozen, init, step, samples if generators else None, k)
+
+
+def after_round(moves, new, old, updates):
+    """The net `new` if `moves`, else `old`; its schedule is `old`'s gone on by `updates` either way."""
+
+    def pick(a, b):
+        return b._replace(count=b.count + updates) if optim.is_schedule(b) else jnp.where(moves, a, b)
+
+    return jax.tree.map(pick, new, old, is_leaf=optim.is_schedule)
 
 
 def check(m, student, teacher, scales, images, target):
