@@ -8,10 +8,28 @@
 
 Students: `corrected` (default; 33,358 weights, pixel shuffle, no grid), `released` (7,393 weights, as the code had it), `readme`
 (11,233, as its README had it), `compact` (SRVGGNetCompact 16x32), `light` (EDSR 7x64 without work at the size of the output).
-`paper`: clipped images, batch 32, LR patches of 128, 200,000 (comparative) or 400,000 steps. `balanced`: the same three weights
+`paper`: the released recipe, see below. `balanced`: the same three weights
 on images of 0..1, where all terms count. `warm` begins with the comparative mode. `study`: the runs that benchmarks/study.py
 compares, from `teachers/rrdb23` (a converted RRDBNet-23) on train_images. `offline`: L1 to a teacher's images of train_images,
 which benchmarks/teacher_images.py wrote to runs/offline; `shipped`: how the shipped `light_x4` was made by it.
+
+`paper` has the released weights, clipped images, batches of 32 and LR patches of 128; comparative 200,000 steps with Adam at 1e-3,
+halved at 20,000, 50,000 and 90,000; adversarial, from random weights unless `warm`, 400,000 steps with 5e-5 for both players,
+halved at 50,000, 100,000 and 200,000. It differs from the released code in
+
+    field                    here     released
+    optimizer.eps            1e-08    1e-07, Keras' default, of both players
+    data.augment             True     False
+    method.content.network   vgg16    Keras' VGG19
+    method.content.tap       conv5_3  conv5_4, before its activation as here
+    export                   best     the last weights
+    seed                     0        10
+
+and in this: torchvision's features differ less than those of Keras, by a factor near 80 after the activation (kdsr.methods.gan),
+so the content term weighs less. The critic starts anew, there as the teacher's (`method.disc_init`); it reads -1..1, there 0..255
+less ImageNet's mean, in BGR; its batch norm trains, there it keeps its initial statistics. Losses are means, there divided by 32
+once more, which Adam hides. Patches lie anywhere, there every 40 LR pixels; 32 of the 800 pictures are for validation. The student
+is `corrected`, there `released`; the teacher is yours, there `rrdb_gsoc` of 11 blocks x 32 features after its adversarial phase.
 """
 
 from kdsr import config as kdsr

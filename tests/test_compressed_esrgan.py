@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from test_data_free import table
+from test_fakd import experiment
 
 from kdsr import compiled, methods, models, train
 from kdsr import config as kdsr
@@ -89,6 +91,25 @@ def test_a_blend_lies_between_the_first_weights_and_the_last(room, tmp_path):
     for key, value in blend.items():
         np.testing.assert_allclose(value, 0.2 * first[key] + 0.8 * last[key], atol=1e-7)
     assert 'validation/x2' in results['blended'] and any(not np.array_equal(first[k], last[k]) for k in first)
+
+
+def test_the_docstring_of_the_paper_recipe_names_its_values():
+    """What it says of this side is what the config has; the other is E3_Distill_ESRGAN's train.py and config.yaml."""
+    said = {field: values.split(maxsplit=1) for field, values in table('compressed_esrgan').items()}
+    released = {
+        'optimizer.eps': '1e-07',
+        'data.augment': 'False',
+        'method.content.network': "Keras' VGG19",
+        'method.content.tap': 'conv5_4',
+        'export': 'the last',
+        'seed': '10',
+    }
+    assert said.keys() == released.keys()
+    for mode in ('comparative', 'adversarial'):
+        config = kdsr.flat(experiment('compressed_esrgan', f'{mode},paper').to_dict())
+        for field, there in released.items():
+            assert said[field][0] == str(config[field]) and said[field][1].startswith(there) and str(config[field]) != there
+    assert config['method.disc_optimizer.eps'] == config['optimizer.eps'] and config['method.disc_init'] == ''
 
 
 def test_a_blend_needs_a_start(room):

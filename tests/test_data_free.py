@@ -9,7 +9,7 @@ import optax
 import pytest
 import tiny
 from flax import linen as nn
-from test_fakd import experiment
+from test_fakd import EXPERIMENTS, experiment
 
 from kdsr import compiled, methods, models, optim
 from kdsr import config as kdsr
@@ -326,6 +326,21 @@ def test_presets():
     assert (released.method.undrawn, released.method.border) == ('coast', 'replicate')
     assert (paper.method.undrawn, paper.method.border) == ('frozen', 'symmetric')
     assert paper.method.growth.new_block == 'random' and paper.student.args.to_dict() == {'features': 32, 'tail_init': 'fan_out'}
+
+
+def table(name):
+    """{field: the rest of its line} of the table in an experiment's docstring."""
+    lines = (EXPERIMENTS / f'{name}.py').read_text().partition('    field ')[2].partition('\n\n')[0].splitlines()[1:]
+    return dict(line.split(maxsplit=1) for line in lines)
+
+
+def test_the_docstring_names_every_difference_of_paper_and_released():
+    paper, released = (kdsr.flat(experiment('data_free', word).to_dict()) for word in ('paper', 'released'))
+    # milestones: of both every 10 epochs to the end, see above
+    differ = {k: (str(v), str(released[k])) for k, v in paper.items() if v != released[k]}
+    differ = {k: v for k, v in differ.items() if k != 'name' and not k.endswith('milestones')}
+    assert paper.keys() == released.keys()
+    assert {field: tuple(values.split()) for field, values in table('data_free').items()} == differ
 
 
 @pytest.mark.parametrize(
