@@ -9,23 +9,45 @@ import importlib
 import importlib.util
 from typing import Any, NamedTuple
 
-MODELS = ('discriminator_srgan', 'edsr', 'rcan', 'rdn', 'rrdb', 'san', 'srresnet', 'srvgg', 'vdsr', 'vgg')
+MODELS = {  # and what their files are known as
+    'discriminator_srgan': "the discriminator of krasserm's SRGAN",
+    'edsr': 'EDSR',
+    'msrresnet': 'SRResNet of BasicSR (MSRResNet)',
+    'rcan': 'RCAN',
+    'rdn': 'RDN',
+    'rrdb': 'RRDBNet (ESRGAN, Real-ESRGAN)',
+    'san': 'SAN',
+    'srresnet': 'SRResNet (SRGAN)',
+    'srvgg': 'SRVGGNetCompact',
+    'vdsr': 'VDSR',
+    'vgg': 'VGG',
+}
 
 
 class Unreadable(ValueError):
     """A file that is whole, but holds no weights that can be taken; the message says why, and what to do."""
 
 
+class Weights(NamedTuple):
+    """What a file holds: {name: array}, the wrapper such as 'params_ema' that was taken or '', those that were not."""
+
+    arrays: dict[str, Any]
+    taken: str = ''
+    others: tuple[str, ...] = ()
+
+
 class Converted(NamedTuple):
     """One network's weights in the house's form.
 
     args: fields of the model, read off the shapes. variables: {'params/head/kernel': array, ...}, convolutions HWIO.
-    assumed: those of `args` that a file cannot tell, set to what was published.
+    assumed: those of `args` that a file cannot tell, set to what was published. model: the network's name in kdsr.models where
+    it is not that of the module that converts.
     """
 
     args: dict[str, Any]
     variables: dict[str, Any]
     assumed: tuple[str, ...] = ()
+    model: str = ''
 
 
 def model(name):
