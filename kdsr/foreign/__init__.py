@@ -1,12 +1,13 @@
 """Weights of other projects: readers of their formats, and one file per model that brings names and layouts to the house's.
 
 A model's file has `convert(tensors) -> Converted`, and `network(args) -> (module, example input)` unless it is a generator.
-`CARD`, where it has one, is what the export's card says besides.
+`CARD`, where it has one, is what the export's card says besides; `kin(tensors)` another model that its name is used for.
 """
 
 import difflib
 import importlib
 import importlib.util
+import re
 from typing import Any, NamedTuple
 
 MODELS = {  # and what their files are known as
@@ -22,6 +23,13 @@ MODELS = {  # and what their files are known as
     'vdsr': 'VDSR',
     'vgg': 'VGG',
 }
+# networks whose files are met often, and that kdsr.models has not: a pattern that a name begins with, and what they are
+UNSUPPORTED = (
+    (r'residual\.\d+\.in1\.', "twtygqyy's SRResNet, which has instance normalisation"),
+    (r'res_blocks\.\d+\.conv_block\.', "PyTorch-GAN's SRGAN, whose colours are ImageNet's on both sides"),
+    (r'(?:model\.)?1\.sub\.\d+\.res\.', "BasicSR's SRResNet of 2018, which has a chain of its own"),
+    (r'layers\.\d+\.residual_group\.(?:blocks|layers)\.', 'a transformer (SwinIR, HAT)'),
+)
 
 
 class Unreadable(ValueError):
@@ -40,14 +48,12 @@ class Converted(NamedTuple):
     """One network's weights in the house's form.
 
     args: fields of the model, read off the shapes. variables: {'params/head/kernel': array, ...}, convolutions HWIO.
-    assumed: those of `args` that a file cannot tell, set to what was published. model: the network's name in kdsr.models where
-    it is not that of the module that converts.
+    assumed: those of `args` that a file cannot tell, set to what was published.
     """
 
     args: dict[str, Any]
     variables: dict[str, Any]
     assumed: tuple[str, ...] = ()
-    model: str = ''
 
 
 def model(name):
@@ -59,3 +65,9 @@ def model(name):
         meant = f', did you mean {close[0]!r}?' if close else ''
         raise ValueError(f'no conversion for a model {name!r}{meant}; models: {", ".join(MODELS)}')
     return module
+
+
+def unsupported(tensors):
+    """'; this looks like ...' where the names are those of a network that is not supported, else ''."""
+    seen = next((what for pattern, what in UNSUPPORTED if any(re.match(pattern, key) for key in tensors)), '')
+    return f'; this looks like {seen}: there is no such model in kdsr' if seen else ''
