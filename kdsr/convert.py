@@ -126,13 +126,14 @@ def fitting(tensors, source):
 
 def told(tensors, given, source):
     """The Reading of the one model that the tensors are of. ValueError where they are of none, or of several."""
-    found = list(fitting(tensors, source))
+    found = fitting(tensors, source)
     if not found:
         more = foreign.unsupported(tensors) or f'; give --model, one of {", ".join(foreign.MODELS)}, to see what it lacks'
         raise ValueError(f'{source} is of no model that is known here, it begins with {names.beginning(tensors)}{more}')
     if len(found) > 1:
         raise ValueError(f'{source} may be {" or ".join(found)}: give --model')
-    return reading(tensors, found[0], given, source)
+    (model, read), *_ = found.items()
+    return reading(tensors, model, given, source) if given else read
 
 
 def network(model, family, args, given):

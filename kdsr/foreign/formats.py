@@ -1,5 +1,6 @@
 """Weight files of other projects: {name: array} from .npz, .safetensors, Keras' .h5 and PyTorch's .pth or .pt."""
 
+import json
 import pathlib
 import re
 import zipfile
@@ -12,7 +13,7 @@ from kdsr.foreign import Unreadable, Weights, bounds, keras, pytorch
 
 FORMATS = '.npz, .safetensors, .h5 (Keras), .pth or .pt (PyTorch)'
 DTYPES = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': ml_dtypes.bfloat16}
-MOST = 20_000  # tensors; the largest networks here have some thousands
+MOST = 3_000  # tensors; the largest networks here have 1,700
 
 
 def read(path, key='', max_gib=bounds.MAX_GIB):
@@ -45,8 +46,6 @@ def read(path, key='', max_gib=bounds.MAX_GIB):
     arrays = {k: np.asarray(v, np.float32) for k, v in found.arrays.items()}
     if not arrays:
         raise ValueError(f'{path} holds no weights')
-    if len(arrays) > MOST:
-        raise ValueError(f'{path} holds {len(arrays):,} tensors, more than any network here: is it another file?')
     for name, array in arrays.items():
         if not name.isprintable() or len(name) > 500:
             raise ValueError(f'{path}: {ascii(name)[:80]} is no name of a weight: is it another file?')
@@ -55,9 +54,12 @@ def read(path, key='', max_gib=bounds.MAX_GIB):
         if not np.isfinite(array).all():
             raise ValueError(f'{path}: {name} has values that are not finite: use another checkpoint')
     try:
-        return chosen(found._replace(arrays=arrays), key)
+        taken = chosen(found._replace(arrays=arrays), key)
     except Unreadable as e:
         raise ValueError(f'{path}: {e}') from e
+    if len(taken.arrays) > MOST:
+        raise ValueError(f'{path} holds {len(taken.arrays):,} tensors, more than any network here: is it another file?')
+    return taken
 
 
 def chosen(found, key=''):
@@ -131,7 +133,11 @@ def _npz(archive, budget):
 
 
 def _safetensors(file, budget):
-    budget.take((budget.size,), 1)
+    described = json.loads(file.read(int.from_bytes(file.read(8), 'little')))
+    for tensor in described.values():
+        if tensor.get('dtype') in DTYPES:
+            budget.take(tensor['shape'], np.dtype(DTYPES[tensor['dtype']]).itemsize)
+    file.seek(0)
     tensors = safetensors.deserialize(file.read())
     array = lambda t: np.frombuffer(t['data'], DTYPES[t['dtype']]).reshape(t['shape'])
     return {name: array(t) for name, t in tensors if t['dtype'] in DTYPES}

@@ -61,7 +61,8 @@ def read(path, budget=None):
                 if data.dtype.kind == 'f':
                     check(weight, data)
                     budget.take(data.shape, data.dtype.itemsize)
-                    budget.take(data.chunks or (), data.dtype.itemsize)  # the library holds a whole one
+                    if data.chunks:
+                        budget.take(data.chunks, data.dtype.itemsize)  # the library holds a whole one
                     found[f'{layer}/{leaf(weight)}'] = data
         return {key: np.asarray(data) for key, data in found.items()}
 

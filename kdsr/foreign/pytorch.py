@@ -198,7 +198,7 @@ def _archive(file, budget):
             flat = np.frombuffer(data.read(storage.size * storage.dtype.itemsize), storage.dtype, storage.size)
         return flat.byteswap() if big else flat
 
-    budget.again().take((archive.getinfo(found[0]).file_size,), 1)
+    budget.again().take((archive.getinfo(found[0]).file_size // 4,), 4)
     with bounds.member(archive, found[0]) as description:
         return unpickled(io.BytesIO(description.read()))[0], load
 
