@@ -14,7 +14,7 @@ import malformed
 import numpy as np
 import pytest
 from test_commands import HERE
-from test_foreign import FIXTURES, archive, one_tensor, string, tensor
+from test_foreign import FIXTURES, archive, string, tensor
 
 from kdsr.foreign import bounds, formats, keras, pickles
 
@@ -70,8 +70,9 @@ def test_bounds_are_checked_before_memory_is_taken(tmp_path):
     np.savez(tmp_path / 'w.npz', a=ones, b=ones)
     (tmp_path / 'w.safetensors').write_bytes(malformed.safetensors.save({'a': ones, 'b': ones}))
     malformed.keras(tmp_path / 'w.h5', lambda group, _: group.create_dataset('kernel:0', data=np.ones(2**19, np.float32)))
-    one_tensor(tmp_path / 'w.pth', 6, (6,), (1,))
-    for kind, gib in [('npz', 2 / 1024), ('safetensors', 2 / 1024), ('h5', 2 / 1024), ('pth', 24 / 2**30)]:
+    malformed.archive(tmp_path / 'w.pth', malformed.named({'w': tensor('0', 2**19, (2**19,), (1,))}), blob=bytes(2**21))
+    for kind in ('npz', 'safetensors', 'h5', 'pth'):
+        gib = 2 / 1024
         assert formats.read(tmp_path / f'w.{kind}', max_gib=gib).arrays
         with pytest.raises(ValueError, match=r'its tensors take 0.00 GiB, more than --max_gib=.*: give a larger --max_gib'):
             formats.read(tmp_path / f'w.{kind}', max_gib=gib * 0.9)

@@ -36,7 +36,8 @@ class Upscaler(NamedTuple):
         A network of one channel, which is Y, takes RGB as well: Cb and Cr are enlarged bicubically.
         Raises ValueError for images of whole numbers, which are none in [0, 1], and for other shapes.
         """
-        shape, kind, channels = np.shape(lr), jnp.result_type(lr), self.module.channels
+        lr = lr if hasattr(lr, 'dtype') else np.asarray(lr)
+        shape, kind, channels = np.shape(lr), lr.dtype, self.module.channels
         if not jnp.issubdtype(kind, jnp.floating):
             raise ValueError(f'the images are {kind}: give numbers in [0, 1], for 0..255 np.float32(images) / 255')
         if len(shape) != 4 or shape[-1] not in (channels, 3 if channels == 1 else channels):
