@@ -65,7 +65,7 @@ def convert(source, model, out, *, args=None, dtype='float32', key='', max_gib=b
         names and shapes of both sides, and the model that it looks like.
     """
     out, given = pathlib.Path(out).expanduser(), dict(args or {})
-    source = pathlib.Path(source).expanduser()
+    source = pathlib.Path(os.path.expanduser(source))
     if model:
         foreign.model(model)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -79,7 +79,8 @@ def convert(source, model, out, *, args=None, dtype='float32', key='', max_gib=b
     for name, array in read.variables.items():
         if name.startswith('params/') and np.abs(array).max() > np.finfo(dtype).max:
             raise ValueError(f'{name} of {source} has values beyond {dtype}: leave out --dtype')
-    card = {'source': {'file': source.name, 'sha256': hashlib.sha256(source.read_bytes()).hexdigest()}}
+    with source.open('rb') as file:
+        card = {'source': {'file': source.name, 'sha256': hashlib.file_digest(file, 'sha256').hexdigest()}}
     card |= getattr(foreign.model(read.model), 'CARD', {})
     temporary = out.with_name(f'{out.name}.tmp{os.getpid()}')
     try:

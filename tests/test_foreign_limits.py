@@ -55,6 +55,32 @@ def test_collections_beside_weights(tmp_path):
     assert list(formats.read(archive(tmp_path / 'w.pth', opcodes, [malformed.NUMBERS])).arrays) == ['w']
 
 
+def test_which_weights_of_a_checkpoint_are_taken(tmp_path):
+    """Averaged ones before others, at the top or within a generator's; --key takes any other place."""
+
+    def opcodes(tree):  # a number i is a tensor of the one number i
+        one = lambda v: opcodes(v) if isinstance(v, dict) else tensor('0', 6, (1,), (1,), offset=v)
+        return b'}' + b''.join(string(name) + one(value) + b's' for name, value in tree.items())
+
+    def taken(tree, key=''):
+        found = formats.read(archive(tmp_path / 'w.pth', opcodes(tree), [malformed.NUMBERS]), key)
+        return found.taken, found.arrays['w'].tolist(), found.others
+
+    for averaged in ('params_ema', 'ema_state_dict', 'model_ema'):
+        tree = {'params': {'w': 0}, averaged: {'w': 1}, 'optimizer': {'w': 2}}
+        assert taken(tree) == (averaged, [1], ('params',))
+        assert taken(tree, 'params')[:2] == ('params', [0]) and taken(tree, 'optimizer')[:2] == ('optimizer', [2])
+    for wrapper in ('net', 'G', 'generator', 'state_dict'):
+        assert taken({'D': {'w': 0}, wrapper: {'w': 1}})[:2] == (wrapper, [1])
+    tree = {'generator': {'state_dict': {'netG.w': 0}, 'ema_state_dict': {'module.w': 1}}}
+    assert taken(tree) == ('generator.ema_state_dict', [1], ('generator.state_dict',))
+    assert taken(tree, 'generator.state_dict')[1] == [0]
+    with pytest.raises(
+        ValueError, match="it has no 'weights', only generator.ema_state_dict, generator.state_dict: choose"
+    ):
+        taken(tree, 'weights')
+
+
 @pytest.mark.parametrize('protocol', [0, 1, 2, 3, 4, 5])
 def test_all_protocols_mean_what_they_mean_to_python(protocol):
     shared = ['a', 1, -70_000, 2**70, 1.5, True, None, b'\0\xff', 'ü', (), (1,), (1, 2), (1, 2, 3, 4)]

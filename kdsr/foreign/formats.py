@@ -1,6 +1,7 @@
 """Weight files of other projects: {name: array} from .npz, .safetensors, Keras' .h5 and PyTorch's .pth or .pt."""
 
 import json
+import os
 import pathlib
 import re
 import zipfile
@@ -32,7 +33,7 @@ def read(path, key='', max_gib=bounds.MAX_GIB):
       ValueError: another format, a damaged file, a pickle that is more than weights, more numbers than such a file can hold, a
         weight that is empty or not finite.
     """
-    path = pathlib.Path(path).expanduser()
+    path = pathlib.Path(os.path.expanduser(path))
     if not path.is_file():
         raise FileNotFoundError(f'no weights at {path}: give a file, {FORMATS}')
     try:
