@@ -75,9 +75,7 @@ def test_which_weights_of_a_checkpoint_are_taken(tmp_path):
     tree = {'generator': {'state_dict': {'netG.w': 0}, 'ema_state_dict': {'module.w': 1}}}
     assert taken(tree) == ('generator.ema_state_dict', [1], ('generator.state_dict',))
     assert taken(tree, 'generator.state_dict')[1] == [0]
-    with pytest.raises(
-        ValueError, match="it has no 'weights', only generator.ema_state_dict, generator.state_dict: choose"
-    ):
+    with pytest.raises(ValueError, match="it has no 'weights', only generator.ema_state_dict, generator.state_dict: choose"):
         taken(tree, 'weights')
 
 
