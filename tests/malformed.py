@@ -1,4 +1,4 @@
-"""152 weight files that are damaged, hostile or of nobody's network, always the same ones.
+"""150 weight files that are damaged, hostile or of nobody's network, always the same ones.
 
 As a program it converts those of a folder and prints a line of JSON for each, then the peak memory in kB, its own and that of
 processes that it started:

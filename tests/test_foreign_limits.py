@@ -1,4 +1,4 @@
-"""Files from strangers: what they may ask for, what they may hold besides weights, and what becomes of 152 hostile ones."""
+"""Files from strangers: what they may ask for, what they may hold besides weights, and what becomes of 150 hostile ones."""
 
 import collections
 import io
