@@ -9,6 +9,7 @@ from kdsr.models import exports
 # every family, small; x4 but for three
 NETWORKS = {
     'edsr': {'features': 8, 'blocks': 2},
+    'msrresnet': {'features': 8, 'blocks': 2},
     'rcan': {'features': 8, 'groups': 2, 'blocks': 2, 'reduction': 2, 'scale': 2},
     'rdn': {'features': 8, 'blocks': 2, 'layers': 2, 'growth': 4, 'scale': 3},
     'rrdb': {'features': 8, 'blocks': 1, 'growth': 4},

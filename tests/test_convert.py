@@ -106,7 +106,7 @@ def test_converted_networks_equal_the_original_code(tmp_path, name, source, pair
     shift = SHIFT if name in ('edsr', 'rcan', 'san') and source != 'BasicSR' else {}
     file = tmp_path / 'weights.pth'
     file.write_bytes(safetensors.save(renamed({**shift, **FAKD[name]}, *pairs)))
-    card, wrapper, assumed = convert.convert(file, name, tmp_path / 'export')
+    card, wrapper, assumed, *_ = convert.convert(file, name, tmp_path / 'export')
     args, (mean, std, *pixel) = GOLDEN[name]
     assert card['args'] == args and wrapper == ''
     assert assumed == (*(['res_scale'] if name == 'edsr' else []), *([] if shift else ['rgb_range']))
@@ -130,7 +130,7 @@ def test_what_a_file_cannot_tell_is_assumed_as_published_and_named(tmp_path):
     with pytest.raises(ValueError, match=r'its colour shift \(114.444, 111.46\d, 0.000\) is not that of DIV2K'):
         rcan.convert({**FAKD['rcan'], 'sub_mean.bias': SHIFT['sub_mean.bias'] * np.float32([1, 1, 0])})
     np.savez(tmp_path / 'w.npz', **FAKD['edsr'])
-    card, _, assumed = convert.convert(tmp_path / 'w.npz', 'edsr', tmp_path / 'out', args={'res_scale': 0.5, 'rgb_range': 1})
+    card, _, assumed, *_ = convert.convert(tmp_path / 'w.npz', 'edsr', tmp_path / 'out', args={'res_scale': 0.5, 'rgb_range': 1})
     assert assumed == () and card['args']['res_scale'] == 0.5 and card['args']['rgb_range'] == 1
 
 

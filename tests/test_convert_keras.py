@@ -137,7 +137,7 @@ def test_vgg_from_torchvision_and_keras(depth):
 def test_converted_vgg16_is_a_perceptual_network(tmp_path, data_dir):
     """Features of the converted file equal PyTorch's golden ones to 1e-3 in relative L2 norm (its weights are float16)."""
     file = data_dir / 'weights' / 'lpips_vgg16_imagenet_fp16.npz'
-    card, _, assumed = convert.convert(file, 'vgg', tmp_path / 'vgg16', dtype='float16')
+    card, _, assumed, *_ = convert.convert(file, 'vgg', tmp_path / 'vgg16', dtype='float16')
     assert card['args'] == {'depth': 16, 'weights': 'torchvision'} and assumed == ('weights',)
     module, variables = perceptual.load(tmp_path / 'vgg16', ('conv5_3',))
     golden = np.load(data_dir / 'weights' / 'parity' / 'vgg16_imagenet_fp32.npz')

@@ -18,7 +18,9 @@ for package in ('jax2onnx', 'onnx', 'onnxruntime'):
 SMALL = {'size': (24, 32)}
 
 
-@pytest.mark.parametrize('name', ['edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'srresnet', 'srvgg', 'vdsr'])
+@pytest.mark.parametrize(
+    'name', ['edsr', 'msrresnet', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'srresnet', 'srvgg', 'vdsr']
+)
 def test_onnx_takes_pictures_of_any_size(tmp_path, name):
     source = exporting.network(tmp_path / name, name)
     (said,), failures = export.run(source, ['onnx'], tmp_path, **SMALL, name='net')

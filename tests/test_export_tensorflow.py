@@ -57,7 +57,9 @@ def test_savedmodel_holds_the_weights_once(tmp_path):
     assert (tmp_path / 'net_savedmodel' / 'saved_model.pb').stat().st_size < weights + 100_000
 
 
-@pytest.mark.parametrize('name', ['edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'srresnet', 'srvgg', 'vdsr'])
+@pytest.mark.parametrize(
+    'name', ['edsr', 'msrresnet', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'srresnet', 'srvgg', 'vdsr']
+)
 def test_tflite_of_every_network(tmp_path, name):
     source = exporting.network(tmp_path / name, name)
     options = export.Options(precisions=('float32', 'float16'))

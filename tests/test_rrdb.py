@@ -111,7 +111,7 @@ def saved(path, tensors, pairs=()):
 @pytest.mark.parametrize('pairs', [(), OLDER, OLDEST], ids=['BasicSR', '2019', '2018'])
 def test_the_push_form_of_converted_weights_equals_the_concatenating_network(tmp_path, pairs):
     tensors = state()
-    card, _, assumed = convert.convert(saved(tmp_path / 'w.pth', tensors, pairs), 'rrdb', tmp_path / 'out')
+    card, _, assumed, *_ = convert.convert(saved(tmp_path / 'w.pth', tensors, pairs), 'rrdb', tmp_path / 'out')
     assert card['args'] == {'scale': 4, 'features': 8, 'blocks': 2, 'growth': 4, 'channels': 3} and assumed == ()
     assert card['parameters'] == sum(array.size for array in tensors.values())
     close(models.load(tmp_path / 'out')(LR), reference(tensors, LR))

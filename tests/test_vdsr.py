@@ -101,7 +101,7 @@ def test_a_network_that_grows_equals_a_shorter_one(active):
 def official(data_dir, tmp_path_factory):
     """The published weights as an export."""
     out = tmp_path_factory.mktemp('official') / 'vdsr'
-    card, _, assumed = convert.convert(data_dir / 'weights' / f'{OFFICIAL}.npz', 'vdsr', out)
+    card, _, assumed, *_ = convert.convert(data_dir / 'weights' / f'{OFFICIAL}.npz', 'vdsr', out)
     assert card['parameters'] == 665_921 and card['scales'] == [2, 3, 4] and not assumed
     assert card['args'] == {'scale': 4, 'features': 64, 'blocks': 18, 'channels': 1, 'bias': True}
     return out

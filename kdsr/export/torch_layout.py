@@ -30,7 +30,7 @@ def write(made, name, path):
     weights = exports.flatten(made.network.variables)
     tensors = FAMILIES[name]({key.removeprefix('params/'): np.asarray(v) for key, v in weights.items()}, made.network.module)
     path.write_bytes(safetensors.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, {'format': 'pt'}))
-    args, variables, assumed = foreign.model(name).convert(formats.read(path)[0])
+    args, variables, assumed = foreign.model(name).convert(formats.read(path).arrays)
     exports.check(variables, made.network.variables, f'{name}, as read again,')
     if changed := [key for key, value in variables.items() if not np.array_equal(value, weights[key])]:
         raise ValueError(f'read again, {", ".join(changed)} are other weights')
@@ -135,7 +135,7 @@ def rrdb(weights, module):
         (r'tail', lambda: 'conv_last'),
     )
     weights = joined(weights, module.features, module.growth)
-    kernel, r = weights['head/kernel'], fold(module.scale)
+    kernel, r = weights['head/kernel'], fold(module.scale, module.folds)
     split = kernel.reshape(*kernel.shape[:2], r * r, -1, kernel.shape[-1])  # inputs (dy, dx, c) -> (c, dy, dx)
     return renamed(weights | {'head/kernel': np.swapaxes(split, 2, 3).reshape(kernel.shape)}, rules)
 

@@ -7,6 +7,8 @@ import numpy as np
 
 from kdsr.models.layers import RGB_MEAN
 
+HALF = 2.0**-8  # relative, what rounding to bfloat16 changes at most
+
 ENDS = (  # what EDSR, RCAN and SAN share, in EDSR-PyTorch's names and in BasicSR's
     (r'head\.0|conv_first', lambda: 'head'),
     (r'tail\.0\.(\d+)', lambda i: f'up/conv{i // 2 + 1}'),
@@ -30,7 +32,7 @@ def rename(tensors, rules):
         match, name = next(((m, name) for pattern, name in rules if (m := re.fullmatch(pattern, stem))), (None, None))
         if match and not name:
             continue
-        new = '/'.join(filter(None, ('params', name(*map(int, match.groups())), leaf))) if match else key
+        new = '/'.join(filter(None, ('params', name(*(int(g) for g in match.groups() if g)), leaf))) if match else key
         if new in out:
             raise ValueError(f'{key} and {origin[new]} are both {new}: the file holds more than one network')
         out[new], origin[new] = transposed(array), key
@@ -99,8 +101,10 @@ def colour_range(tensors):
         return {}
     shift, mean = -tensors['sub_mean.bias'], np.float32(RGB_MEAN)
     matrix = tensors.get('sub_mean.weight', np.eye(3)).squeeze()
-    scale = float(np.round(shift.mean() / mean.mean(), 3))
-    alike = lambda a, b: a.shape == b.shape and np.allclose(a, b, rtol=1e-3, atol=1e-5)
+    scale, error = float(np.round(shift.mean() / mean.mean(), 3)), 1e-3
+    if near := [known for known in (255.0, 1.0) if abs(scale - known) < HALF * known]:
+        scale, error = near[0], HALF  # a file in half precision has 254.96
+    alike = lambda a, b: a.shape == b.shape and np.allclose(a, b, rtol=error, atol=1e-5)
     if not alike(shift, scale * mean) or not alike(matrix, np.eye(3)):
         found = ', '.join(f'{value:.3f}' for value in shift)
         raise ValueError(f'its colour shift ({found}) is not that of DIV2K, (0.4488, 0.4371, 0.4040) times a range')

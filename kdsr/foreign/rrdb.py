@@ -12,30 +12,44 @@ RDB = lambda i, j, k: f'block{i + 1}/dense{j}/conv{k}'
 RULES = (
     (r'body\.(\d+)\.rdb(\d)\.conv(\d)', RDB),  # BasicSR
     (r'RRDB_trunk\.(\d+)\.RDB(\d)\.conv(\d)', RDB),  # ESRGAN since 2019
-    (r'(?:model\.)?1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0', RDB),  # ESRGAN in 2018: numbers of the layers of a chain
-    (r'conv_first|(?:model\.)?0', lambda: 'head'),
-    (r'conv_body|trunk_conv|(?:model\.)?1\.sub\.\d+', lambda: 'body'),
+    (r'1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0', RDB),  # ESRGAN in 2018: numbers of the layers of a chain
+    (r'conv_first|0', lambda: 'head'),
+    (r'conv_body|trunk_conv|1\.sub\.\d+', lambda: 'body'),
     (r'(?:conv_up|upconv)(\d)', lambda i: f'up{i}'),
-    (r'(?:model\.)?3', lambda: 'up1'),
-    (r'(?:model\.)?6', lambda: 'up2'),
-    (r'conv_hr|HRconv|(?:model\.)?8', lambda: 'hr'),
-    (r'conv_last|(?:model\.)?10', lambda: 'tail'),
+    (r'conv_hr|HRconv', lambda: 'hr'),
+    (r'conv_last', lambda: 'tail'),
 )
 
 
 def convert(tensors):
-    """Converted weights, all sizes read off the file; the scale by how many pixels the first convolution reads as one."""
-    variables = names.rename(as_torch(tensors), RULES)
+    """Converted weights, all sizes read off the file.
+
+    The scale by how many pixels the first convolution reads as one, or else by the convolutions that follow an enlargement.
+    """
+    if any(key.startswith('model.1.sub.') for key in tensors):
+        tensors = {key.removeprefix('model.'): array for key, array in tensors.items()}
+    variables = names.rename(as_torch(tensors), (*RULES, *chain(tensors)))
     features, channels = names.shape(variables, 'params/tail/kernel', tensors)[2:]
     growth = names.shape(variables, 'params/block1/dense1/conv1/kernel', tensors)[-1]
     inputs = names.shape(variables, 'params/head/kernel', tensors)[2]
     r = math.isqrt(inputs // channels)
     if inputs != r * r * channels or r not in (1, 2, 4):
         raise ValueError(f'its first convolution reads {inputs} channels, which are not 1, 4 or 16 pixels of {channels}')
+    enlarged = 2 ** len(names.numbers(variables, r'params/up(\d)/kernel'))
+    args = {'scale': enlarged // r, 'features': features}
     variables['params/head/kernel'] = unshuffled(variables['params/head/kernel'], r)
     blocks = names.count(variables, 'block', tensors)
     variables = pushed(variables, features, growth)
-    return Converted({'scale': 4 // r, 'features': features, 'blocks': blocks, 'growth': growth, 'channels': channels}, variables)
+    args |= {'blocks': blocks, 'growth': growth, 'channels': channels}
+    # one enlargement may be by 3 as well, which is no network here
+    return Converted(args if enlarged == 4 else args | {'folds': False}, variables, ('scale',) if enlarged == 2 else ())
+
+
+def chain(tensors):
+    """Rules for the end of ESRGAN's chain of 2018: 3, 6, ... after an enlargement each, and the last two, two apart."""
+    last = max(names.numbers(tensors, r'(\d+)\.weight$'), default=0)
+    ends = [(str(last - 2), lambda: 'hr'), (str(last), lambda: 'tail')]
+    return [*ends, *((str(n), lambda n=n: f'up{n // 3}') for n in range(3, last - 2, 3))]
 
 
 def as_torch(tensors):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from kdsr.models import exports
 
-GENERATORS = ('edsr', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg', 'vdsr')
+GENERATORS = ('edsr', 'msrresnet', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg', 'vdsr')
 DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 
 

@@ -1,4 +1,4 @@
-"""MATLAB's bicubic up and down by whole factors, for use inside networks and losses: linear, exact, differentiable."""
+"""MATLAB's bicubic up and down by whole factors and bilinear up, inside networks and losses: linear, exact, differentiable."""
 
 import functools
 
@@ -22,7 +22,15 @@ def enlarge(x, scale, border='symmetric'):
     x, sides = at_least_float32(x), x.shape[1:3]
     if all(isinstance(n, int) and n <= SMALL for n in sides):
         return _by_matrices(x, border, *((scale * n, n) for n in sides))
-    return _by_shifts(_by_shifts(x, scale, 1, border), scale, 2, border)
+    weights = matrix(9 * scale, 9, border)[4 * scale : 5 * scale, 2:7]
+    return _by_shifts(_by_shifts(x, weights, 1, border), weights, 2, border)
+
+
+def bilinear(x, scale):
+    """`[B, h, w, C]` -> `[B, s*h, s*w, C]`, float32 or wider: PyTorch's `interpolate(mode='bilinear', align_corners=False)`."""
+    x, place = at_least_float32(x), (np.arange(scale) + 0.5) / scale - 0.5  # of the s new pixels, between -1/2 and 1/2
+    weights = np.maximum(0, 1 - np.abs(place[:, None] - np.arange(-2, 3)))
+    return _by_shifts(_by_shifts(x, weights, 1), weights, 2)
 
 
 def reduce(x, scale, border='symmetric'):
@@ -48,12 +56,12 @@ def _by_matrices(x, border, rows, columns):
     return jnp.einsum('ih,bhwc,jw->bijc', down, x, across, precision=lax.Precision.HIGHEST)
 
 
-def _by_shifts(x, scale, axis, border):
-    """Enlarges one axis: for each of the s phases a sum of the four or five nearest pixels, then the phases in turn.
+def _by_shifts(x, weights, axis, border='symmetric'):
+    """Enlarges one axis: for each of the s phases a sum of the five nearest pixels by `weights` `[s, 5]`, then the phases in turn.
 
     A matrix would grow with the image; and all exporters take this at free sizes, unlike `pad` and `concatenate`.
     """
-    n, weights = x.shape[axis], matrix(9 * scale, 9, border)[4 * scale : 5 * scale, 2:7]
+    n = x.shape[axis]
     resized = lambda stacked, factor: stacked.reshape(*x.shape[:axis], factor * n, *x.shape[axis + 1 :])
     if border == 'replicate':
         edge = lambda at: jnp.broadcast_to(lax.slice_in_dim(x, at, at + 1, axis=axis), x.shape)
@@ -64,4 +72,4 @@ def _by_shifts(x, scale, axis, border):
     endless = resized(jnp.stack(around, axis), 5)  # the border of a single line as well
     shifted = [lax.slice_in_dim(endless, 2 * n - 2 + k, 3 * n - 2 + k, axis=axis) for k in range(5)]
     phases = [sum(float(w) * y for w, y in zip(row, shifted, strict=True) if w) for row in weights]
-    return resized(jnp.stack(phases, axis + 1), scale)
+    return resized(jnp.stack(phases, axis + 1), len(weights))

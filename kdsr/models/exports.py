@@ -34,8 +34,22 @@ class Upscaler(NamedTuple):
         """lr `[B, h, w, C]` in [0, 1] -> sr `[B, s*h, s*w, C]`, float32, not clipped. Compiles once per shape.
 
         A network of one channel, which is Y, takes RGB as well: Cb and Cr are enlarged bicubically.
+        Raises ValueError for images of whole numbers, which are none in [0, 1], and for other shapes.
         """
+        lr = lr if hasattr(lr, 'dtype') else np.asarray(lr)
+        shape, kind, channels = np.shape(lr), lr.dtype, self.module.channels
+        if not jnp.issubdtype(kind, jnp.floating):
+            raise ValueError(f'the images are {kind}: give numbers in [0, 1], for 0..255 np.float32(images) / 255')
+        if len(shape) != 4 or shape[-1] not in (channels, 3 if channels == 1 else channels):
+            one = ': images[None] is a batch of one' if len(shape) == 3 else ''
+            raise ValueError(f'the images must be [B, h, w, {channels}], they are {list(shape)}{one}')
         return self.apply(self.variables, jnp.asarray(lr, jnp.float32))
+
+    def __repr__(self):
+        """One line; the weights themselves would be thousands."""
+        kind = self.card.get('model', type(self.module).__name__)
+        count = sum(np.size(v) for k, v in flatten(self.variables).items() if k.startswith('params/'))
+        return f'<Upscaler: {kind}, {times(self.scales)}, {count:,} parameters>'
 
     def with_variables(self, variables):
         """The same compiled function on other weights."""
@@ -132,12 +146,18 @@ def read(path):
     Raises FileNotFoundError where there is none, ValueError where the weights do not belong to the card.
     """
     path = find(path)
-    card = json.loads((path / 'model.json').read_text())
+    try:
+        card = json.loads((path / 'model.json').read_text())
+        name, args, digest = card['model'], card['args'], card['sha256']
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        raise ValueError(f'{path}/model.json is no card of a network ({type(e).__name__}: {e}): export or copy it again') from e
+    if not (isinstance(name, str) and isinstance(args, dict)):
+        raise ValueError(f'{path}/model.json names no network: export or copy it again')
     file = path / 'weights.safetensors'
     if not file.is_file():
         raise FileNotFoundError(f'{path} has a model.json but no weights.safetensors: copy both files')
     blob = file.read_bytes()
-    if hashlib.sha256(blob).hexdigest() != card['sha256']:
+    if hashlib.sha256(blob).hexdigest() != digest:
         raise ValueError(f'{file} is not the file its model.json describes (sha256 differs): export or copy it again')
     arrays = {k: v.astype(np.float32) for k, v in safetensors.load(blob).items()}
     return card, traverse_util.unflatten_dict(arrays, sep='/')

@@ -77,6 +77,8 @@ class RRDBNet(nn.Module):
     Real-ESRGAN x4plus), and 6 blocks (Real-ESRGAN's anime model). Scales 4, 2 and 1, as in Real-ESRGAN: the network is always
     one of x4, and reads 2x2 (scale 2) or 4x4 pixels (scale 1) as one with more channels. Sides that these do not divide are
     continued by repeating the last row or column; so what it makes of a crop depends on where the crop begins, modulo 4 / scale.
+    Without `folds` it reads single pixels at every scale, 1, 2, 4 and 8, and has as many steps of x2 as that takes, as ESRGAN's
+    own code.
 
     Taps, each `[B, h, w, features]` (h/2, h/4 at scale 2, 1): 'head'; 'block1' ... 'blockN', after so many blocks; 'body', the
     body's last convolution + head.
@@ -90,17 +92,18 @@ class RRDBNet(nn.Module):
     blocks: int = 23
     growth: int = 32
     channels: int = 3
+    folds: bool = True
     dtype: str = 'float32'
 
     @nn.compact
     def __call__(self, lr):
         conv = functools.partial(Conv, self.features, dtype=self.dtype)
-        x = head = conv(name='head')(folded(lr, fold(self.scale)))
+        x = head = conv(name='head')(folded(lr, fold(self.scale, self.folds)))
         taps = {'head': head}
         for i in range(1, self.blocks + 1):
             x = taps[f'block{i}'] = Block(self.growth, self.dtype, name=f'block{i}')(x)
         x = taps['body'] = conv(name='body')(x) + head
-        for i in (1, 2):
+        for i in range(1, 1 + steps(self.scale, self.folds)):
             x = leaky(conv(name=f'up{i}')(nearest(x, 2)))
         x = Conv(self.channels, dtype=self.dtype, name='tail')(leaky(conv(name='hr')(x)))
         height, width = lr.shape[1:3]
@@ -110,11 +113,17 @@ class RRDBNet(nn.Module):
 Generator = RRDBNet
 
 
-def fold(scale):
-    """Side of the squares of LR pixels that RRDBNet reads as one: 1, 2, 4 at scale 4, 2, 1; ValueError for other scales."""
-    if scale not in (1, 2, 4):
-        raise ValueError(f'scale {scale!r} is not supported by RRDBNet: use 1, 2 or 4')
-    return 4 // scale
+def fold(scale, folds=True):
+    """Side of the squares of LR pixels that RRDBNet reads as one: 1, 2, 4 at scale 4, 2, 1, or 1; ValueError for other scales."""
+    allowed = (1, 2, 4) if folds else (1, 2, 4, 8)
+    if scale not in allowed:
+        raise ValueError(f'scale {scale!r} is not supported by RRDBNet: use {", ".join(map(str, allowed[:-1]))} or {allowed[-1]}')
+    return 4 // scale if folds else 1
+
+
+def steps(scale, folds=True):
+    """How often it enlarges by 2: twice, and without `folds` 0, 1, 2 or 3 times at scale 1, 2, 4, 8."""
+    return (scale * fold(scale, folds)).bit_length() - 1
 
 
 def folded(image, r):
@@ -130,9 +139,9 @@ def fakd_taps(blocks=RRDBNet.blocks, **_):
     return f'block{max(1, blocks // 3)}', f'block{max(1, 2 * blocks // 3)}', 'body'
 
 
-def radius(scale=RRDBNet.scale, blocks=RRDBNet.blocks, **_):
+def radius(scale=RRDBNet.scale, blocks=RRDBNet.blocks, folds=RRDBNet.folds, **_):
     """LR pixels around an output pixel's own that can change it: head, 15 a block, body, and 2 for all that follows.
 
-    None at scale 2 and 1: there the squares that are read as one pixel begin where the image (or a tile of it) does.
+    None at scale 2 and 1 with `folds`: there the squares that are read as one pixel begin where the image (or a tile of it) does.
     """
-    return 15 * blocks + 4 if fold(scale) == 1 else None
+    return 15 * blocks + 4 if fold(scale, folds) == 1 else None

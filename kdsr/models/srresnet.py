@@ -7,17 +7,19 @@ from flax import linen as nn
 
 from kdsr.models.layers import GLOROT, Conv, at_least_float32, factors, pixel_shuffle
 from kdsr.models.norms import BatchNorm, PReLU
+from kdsr.models.vgg import imagenet
 
 
 class Block(nn.Module):
     """`[B, h, w, F]` -> the same: x + bn(conv(prelu(bn(conv(x)))))."""
 
+    eps: float
     dtype: str
 
     @nn.compact
     def __call__(self, x, train=False, axis=None):
         conv = functools.partial(Conv, x.shape[-1], dtype=self.dtype, **GLOROT)
-        norm = functools.partial(BatchNorm, 0.8, dtype=self.dtype)
+        norm = functools.partial(BatchNorm, 0.8, self.eps, dtype=self.dtype)
         y = norm(name='bn1')(conv(name='conv1')(x), train, axis)
         y = PReLU(name='prelu')(y)
         return x + norm(name='bn2')(conv(name='conv2')(y), train, axis)
@@ -41,8 +43,10 @@ class Upsampler(nn.Module):
 class SRResNet(nn.Module):
     """SRGAN's generator, `lr [B, h, w, channels]` in [0, 1] -> (image `[B, s*h, s*w, channels]`, taps).
 
-    The image is float32 and, by its final tanh, in [0, 1]. Sizes: 16 blocks x 64 features (the default; SRResNet, SRGAN),
-    8 x 32 (the distilled student of Lee and Park). `train` and `axis` are those of `BatchNorm`.
+    The image is float32 and, by its final tanh, in [0, 1]; without `tanh` it is not bounded. With `imagenet` it reads colours less
+    ImageNet's mean, over its standard deviation. `eps` is batch norm's: Keras' 1e-3 or PyTorch's 1e-5. Sizes: 16 blocks x 64
+    features (the default; SRResNet, SRGAN), 8 x 32 (the distilled student of Lee and Park). `train` and `axis` are those of
+    `BatchNorm`.
 
     Taps, each `[B, h, w, features]`: 'head', after its PReLU; 'block1' ... 'blockN', after so many blocks; 'body', the
     body's last convolution and batch norm + head.
@@ -56,19 +60,24 @@ class SRResNet(nn.Module):
     features: int = 64
     blocks: int = 16
     channels: int = 3
+    tanh: bool = True
+    imagenet: bool = False
+    eps: float = 1e-3
     dtype: str = 'float32'
 
     @nn.compact
     def __call__(self, lr, train=False, axis=None):
         conv = functools.partial(Conv, dtype=self.dtype, **GLOROT)
-        x = head = PReLU(name='head_prelu')(conv(self.features, 9, name='head')(lr))
+        x = imagenet(lr) if self.imagenet else lr
+        x = head = PReLU(name='head_prelu')(conv(self.features, 9, name='head')(x))
         taps = {'head': head}
         for i in range(1, self.blocks + 1):
-            x = taps[f'block{i}'] = Block(self.dtype, name=f'block{i}')(x, train, axis)
+            x = taps[f'block{i}'] = Block(self.eps, self.dtype, name=f'block{i}')(x, train, axis)
         x = conv(self.features, name='body')(x)
-        x = taps['body'] = BatchNorm(0.99, dtype=self.dtype, name='body_bn')(x, train, axis) + head
+        x = taps['body'] = BatchNorm(0.99, self.eps, dtype=self.dtype, name='body_bn')(x, train, axis) + head
         x = conv(self.channels, 9, name='tail')(Upsampler(self.scale, self.dtype, name='up')(x))
-        return (jnp.tanh(at_least_float32(x)) + 1) / 2, taps
+        x = at_least_float32(x)
+        return (jnp.tanh(x) + 1) / 2 if self.tanh else x, taps
 
 
 Generator = SRResNet
