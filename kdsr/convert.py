@@ -19,6 +19,7 @@ from absl import flags
 from kdsr import commands, foreign, models
 from kdsr.foreign import formats
 from kdsr.models import exports
+from kdsr.temporary import beside
 
 
 def convert(source, model, out, *, args=None, dtype='float32'):
@@ -57,7 +58,7 @@ def convert(source, model, out, *, args=None, dtype='float32'):
             raise ValueError(f'{name} of {source} has values beyond {dtype}: leave out --dtype')
     origin = {'file': pathlib.Path(source).name, 'sha256': hashlib.sha256(pathlib.Path(source).read_bytes()).hexdigest()}
     more = getattr(family, 'CARD', {})
-    temporary = out.with_name(f'{out.name}.tmp{os.getpid()}')
+    temporary = beside(out, f'.{os.getpid()}.tmp')
     try:
         card = exports.save(temporary, name=model, args=args, variables=variables, dtype=dtype, source=origin, **more)
         os.replace(temporary, out)
