@@ -21,6 +21,7 @@ from absl import flags
 from kdsr import commands, foreign, models
 from kdsr.foreign import bounds, formats, names
 from kdsr.models import exports
+from kdsr.temporary import beside
 
 
 class Made(NamedTuple):
@@ -82,7 +83,7 @@ def convert(source, model, out, *, args=None, dtype='float32', key='', max_gib=b
     with source.open('rb') as file:
         card = {'source': {'file': source.name, 'sha256': hashlib.file_digest(file, 'sha256').hexdigest()}}
     card |= getattr(foreign.model(read.model), 'CARD', {})
-    temporary = out.with_name(f'{out.name}.tmp{os.getpid()}')
+    temporary = beside(out, f'.{os.getpid()}.tmp')
     try:
         saved = {'name': read.model, 'args': read.args, 'variables': read.variables, 'dtype': dtype}
         card = exports.save(temporary, **saved, **card)

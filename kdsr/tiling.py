@@ -30,7 +30,7 @@ def bands(fn, image, *, scale, side=SIDE, overlap=OVERLAP, size=None, dtype=None
 
     Args:
       fn: `[1, h, w, 3]` in [0, 1] -> `[1, s*h, s*w, 3]`, e.g. `models.load(export)`. Grey and alpha go through it as grey
-        pictures, each by itself; an alpha that is constant stays as it is.
+        pictures, each by itself; an alpha that is constant stays as it is. Colours go through it as `covered` makes them.
       image: `[H, W]` or `[H, W, C]` of 1 to 4 channels (grey, grey + alpha, RGB, RGBA); uint8, uint16, or floats in [0, 1].
       scale: s, that of `fn`.
       side: of a tile, LR pixels.
@@ -52,12 +52,88 @@ def bands(fn, image, *, scale, side=SIDE, overlap=OVERLAP, size=None, dtype=None
         options = {'scale': scale, 'side': side, 'overlap': overlap, 'size': size, 'dtype': dtype, 'progress': progress}
         for band in bands(fn, image[..., :-1], **options):
             yield np.concatenate([band, np.broadcast_to(value, (*band.shape[:2], 1))], -1)
-    elif size == (scale * height, scale * width):
+        return
+    if alpha is not None:
+        image = covered(image)
+    if size == (scale * height, scale * width):
         yield from _enlarged(fn, image, scale, side, overlap, dtype, progress)
     else:
         blocks = _enlarged(fn, image, scale, side, overlap, np.dtype(np.float32), progress)
         for band in resized(blocks, (scale * height, scale * width), size):
             yield finish(band, dtype)
+
+
+def covered(image):
+    """A copy of an image with alpha in which the colours of what is not seen are those of what is seen around it.
+
+    A network mixes the colours of neighbours, whatever their alpha: black under transparent pixels would darken the edge of what
+    lies on them. So a pixel's colour goes over to that of its surroundings, which is weighted by alpha, by as much as its alpha
+    is below the largest of the 3x3 pixels about it: none where alpha is the same all around, all the way where it is 0.
+
+    Args:
+      image: `[H, W, 2]` or `[H, W, 4]` as of `bands`, alpha last, not 0 everywhere.
+
+    References: Gortler et al., The Lumigraph, SIGGRAPH 1996, section 3.4 (pull-push).
+    """
+    height, width, _ = image.shape
+    largest = _unit(image[..., -1].max())
+    sums = np.empty(((height + 1) // 2, (width + 1) // 2, image.shape[-1]), np.float32)
+    for y in range(0, height, PIECE):
+        sums[y // 2 : (y + PIECE) // 2] = _halved(_weighted(_unit(image[y : y + PIECE]), largest))
+    around = _pulled(sums)
+    del sums
+    out = image.copy()
+    for y in range(0, height, PIECE):
+        part = _unit(image[y : y + PIECE])
+        colours, alpha = part[..., :-1], part[..., -1:]
+        near = image[np.arange(y - 1, y + len(part) + 1).clip(0, height - 1), :, -1]
+        near = np.maximum.reduce([near[:-2], near[1:-1], near[2:]])
+        near = np.pad(near, ((0, 0), (1, 1)), 'edge')
+        near = _unit(np.maximum.reduce([near[:, :-2], near[:, 1:-1], near[:, 2:]]))[..., None]
+        seen = alpha / np.where(near > 0, near, 1)
+        half = around[np.arange(y // 2 - 1, (y + len(part) + 1) // 2 + 1).clip(0, len(around) - 1)]
+        rest = _doubled(half)[2 : 2 + len(part), :width]
+        out[y : y + PIECE, :, :-1] = finish(seen * colours + (1 - seen) * rest, image.dtype)
+    return out
+
+
+def _weighted(part, largest):
+    alpha = part[..., -1:] / largest
+    return np.concatenate([part[..., :-1] * alpha, alpha], -1)
+
+
+def _halved(sums):
+    """`[h, w, C]` -> the sums of its squares of 2x2, `[h/2, w/2, C]` rounded up."""
+    height, width, channels = sums.shape
+    sums = np.pad(sums, ((0, height % 2), (0, width % 2), (0, 0)))
+    return sums.reshape(sums.shape[0] // 2, 2, sums.shape[1] // 2, 2, channels).sum((1, 3))
+
+
+def _pulled(sums):
+    """Sums `[h, w, C + 1]` of colours times alpha, and of alpha -> colours `[h, w, C]`, wider means where there is no alpha."""
+    height, width, _ = sums.shape
+    alpha = sums[..., -1:]
+    trust = np.minimum(alpha, 1)
+    if height == width == 1:
+        return sums[..., :-1] / alpha
+    around = _doubled(_pulled(_halved(sums)))[:height, :width]
+    around *= 1 - trust
+    for y in range(0, height, PIECE):  # the mean times the trust
+        rows = slice(y, y + PIECE)
+        around[rows] += sums[rows, :, :-1] * (trust[rows] / np.where(alpha[rows] > 0, alpha[rows], 1))
+    return around
+
+
+def _doubled(image):
+    """Twice the size, linearly."""
+    for axis in (0, 1):
+        place = np.arange(2 * image.shape[axis])
+        beside = (place // 2 + place % 2 * 2 - 1).clip(0, image.shape[axis] - 1)
+        image, other = np.take(image, place // 2, axis), np.take(image, beside, axis)
+        image *= 0.75
+        other *= 0.25
+        image += other
+    return image
 
 
 def cuts(length, side, overlap):
@@ -73,7 +149,8 @@ def cuts(length, side, overlap):
     step = side - 2 * overlap
     if step < 1:
         raise ValueError(
-            f'tiles of {side} px that overlap by {overlap} px on each side have no middle: use {2 * overlap + 16} or more'
+            f'tiles of {side} px that overlap by {overlap} px on each side have no middle: use {2 * overlap + 16} or more '
+            f'({2 * overlap + 1} is the smallest tile of this network)'
         )
     count = -(-(length - 2 * overlap) // step)
     starts = [i * (length - side) // (count - 1) for i in range(count)]

@@ -4,6 +4,7 @@ python -m kdsr.upscale holiday.jpg scans/ 'shots/*.png' --out=large
 python -m kdsr.upscale scans/ --out=large --model=runs/student --format=tiff --outscale=3.5
 """
 
+import errno
 import functools
 import math
 import time
@@ -50,37 +51,44 @@ def run(
         raise ValueError(f'{model} works on {network.module.channels} channels: upscaling needs a network for RGB or for Y')
     network = network.at(int(outscale) if outscale in network.scales else network.scale)
     factor = outscale or network.scale
-    jobs = files.plan(inputs, out, suffix=f'_x{factor:g}' if suffix is None else suffix, form=form, recursive=recursive)
-    left = [job for job in jobs if not (skip_existing and job.target.exists())]
+    suffix = f'_x{factor:g}' if suffix is None else suffix
+    jobs, notes = files.plan(inputs, out, suffix=suffix, form=form, recursive=recursive)
+    left = [job for job in jobs if not (skip_existing and job.target.is_file())]
     radius = models.radius(network.module)
     overlap = tiling.OVERLAP if radius is None else min(radius, tiling.OVERLAP)
     tiling.cuts(tile + 1, tile, overlap)  # too small a tile is an error of all files: raised here
-    card = network.card
+    card, there = network.card, f', {len(jobs) - len(left)} already there' if skip_existing else ''
     writers.say(
         f'{model} ({card["model"]} x{network.scale}, {card["parameters"]:,} parameters{", 8 passes" if ensemble else ""}): '
-        f'{len(left)} file{"s" * (len(left) != 1)} -> {out}' + (f', {len(jobs) - len(left)} already there' if skip_existing else '')
+        f'{len(left)} file{"s" * (len(left) != 1)} -> {out}{there}'
     )
+    for note in notes:
+        writers.say(f'note: {note}')
     enlarge = functools.partial(
         tiling.bands, self_ensemble(network) if ensemble else network, scale=network.scale, side=tile, overlap=overlap
     )
-    began, failed, written = time.perf_counter(), 0, 0
-    for job in left:
-        try:
-            picture, kind = pictures.fitted(pictures.read(job.source, most), job.form)
-            for note in (*picture.notes, *approximate(radius, picture.pixels.shape, tile)):
-                writers.say(f'note: {job.source}: {note}')
-            written += one(enlarge, job, picture, kind, factor, quality)
-        except Exception as e:  # one picture's trouble, whatever it is, is not that of the next
-            if logging.get_verbosity() >= logging.DEBUG:
-                raise
-            failed += 1
-            writers.say(f'failed: {job.source}: {reason(e)}')
-    seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    sizes = [attempt(job, enlarge, functools.partial(approximate, radius, tile=tile), factor, most, quality) for job in left]
+    written, failed, seconds = sum(filter(None, sizes)), sizes.count(None), time.perf_counter() - began
     speed = (
         f'{written / 1e6:.2f} megapixels written in {writers.duration(seconds)}, {written / 1e6 / max(seconds, 1e-9):.2f} a second'
     )
-    print(f'{len(left) - failed} done, {failed} failed; {speed}')
+    print(f'{len(left) - failed} done, {failed} failed{there}; {speed}')
     return 1 if failed else 0
+
+
+def attempt(job, enlarge, far, factor, most, quality):
+    """Reads a picture, says what there is to note, writes its result; how many pixels that has, None where it failed."""
+    try:
+        picture, kind = pictures.fitted(pictures.read(job.source, most), job.form)
+        for note in (*picture.notes, *far(picture.pixels.shape)):
+            writers.say(f'note: {job.source}: {note}')
+        return one(enlarge, job, picture, kind, factor, quality)
+    except Exception as e:  # one picture's trouble, whatever it is, is not that of the next
+        if logging.get_verbosity() >= logging.DEBUG:
+            raise
+        writers.say(f'failed: {job.source}: {reason(e)}')
+        return None
 
 
 def one(enlarge, job, picture, dtype, factor, quality):
@@ -107,8 +115,10 @@ def reason(error):
     text = str(error)
     if isinstance(error, MemoryError) or 'RESOURCE_EXHAUSTED' in text:
         return 'the memory is not enough: try a smaller --tile, and --format=png or tiff'
-    if isinstance(error, OSError) and error.errno == 28:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return 'the disk is full'
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return 'its name, or that of its result, is longer than the disk takes: rename it, or try a shorter --suffix (--suffix=)'
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return commands.one_line(text) or type(error).__name__
@@ -124,7 +134,7 @@ def define_flags():
     flags.DEFINE_bool('self_ensemble', False, 'average over the 8 flips and transposes of the picture: 8 times the work')
     flags.DEFINE_bool('recursive', False, 'also the pictures in all folders below')
     flags.DEFINE_bool('skip_existing', False, 'leave out files whose result is there')
-    flags.DEFINE_integer('tile', tiling.SIDE, 'side of the tiles, LR pixels: memory grows with its square', lower_bound=16)
+    flags.DEFINE_integer('tile', tiling.SIDE, 'side of the tiles, LR pixels: memory grows with its square')
     flags.DEFINE_enum('dtype', 'float32', ['float32', 'bfloat16', 'float16'], 'what the network works in')
     flags.DEFINE_integer('quality', 95, 'of jpg and webp', lower_bound=1, upper_bound=100)
     flags.DEFINE_float('max_megapixels', 100, 'larger pictures are refused before they are decoded', lower_bound=0)

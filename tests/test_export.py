@@ -168,7 +168,7 @@ def test_networks_that_pytorchs_tools_do_not_know(tmp_path, name):
 
 def test_a_file_that_is_off_is_removed_and_the_rest_is_written(tmp_path, monkeypatch):
     """A weight that changed on its way: the program is 1e-3 and more off."""
-    source, out = exporting.network(tmp_path / 'net', 'edsr'), tmp_path / 'out'
+    source, out = exporting.network(tmp_path / 'edsr', 'edsr'), tmp_path / 'out'
     forward = program.Program.forward
     change = lambda how: lambda self, *a, **k: lambda weights, lr: how(forward(self, *a, **k)(weights, lr))
     with monkeypatch.context() as patch:
@@ -187,7 +187,10 @@ def test_a_file_that_is_off_is_removed_and_the_rest_is_written(tmp_path, monkeyp
 def test_files_are_replaced_whole_and_their_cards_describe_them(tmp_path):
     job = lambda text: jobs.Job('a.bin', lambda path: path.write_text(text) and {'checks': [{'max': 0.0}]}, ('numpy', 'none'), 1e-4)
     (tmp_path / 'a.bin').write_text('old')
-    said = jobs.finish(job('new'), tmp_path, {'model': 'edsr'})
+    with pytest.raises(FileExistsError, match='a.bin is there and has no card .*: choose another --name or --out, or --overwrite'):
+        jobs.finish(job('new'), tmp_path, {'model': 'edsr'})
+    assert (tmp_path / 'a.bin').read_text() == 'old' and [p.name for p in tmp_path.iterdir()] == ['a.bin']
+    said = jobs.finish(job('new'), tmp_path, {'model': 'edsr'}, overwrite=True)
     assert (tmp_path / 'a.bin').read_text() == 'new' and said == card(tmp_path / 'a.bin')
     assert said['bytes'] == 3 and said['sha256'] == '11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437'
     assert {'jax', 'jaxlib', 'flax', 'numpy', 'python'} <= set(said['versions']) and 'none' not in said['versions']
@@ -199,8 +202,55 @@ def test_files_are_replaced_whole_and_their_cards_describe_them(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        jobs.finish(jobs.Job('a.bin', interrupted, (), 1e-4), tmp_path, {})
+        jobs.finish(jobs.Job('a.bin', interrupted, (), 1e-4), tmp_path, {}, overwrite=True)
     assert (tmp_path / 'a.bin').read_text() == 'new' and sorted(p.name for p in tmp_path.iterdir()) == ['a.bin', 'a.bin.json']
+
+
+def test_a_file_of_another_network_is_not_replaced(tmp_path):
+    first, second = (exporting.network(tmp_path / name / 'net', 'edsr', seed) for seed, name in enumerate('ab'))
+    out, write = tmp_path / 'out', lambda source, **options: export.run(source, ['torch'], tmp_path / 'out', **SMALL, **options)
+    assert len(write(first)[0]) == len(write(first)[0]) == 1  # its own file it replaces
+    files = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert set(files) == {'net_x4.safetensors', 'net_x4.safetensors.json'}
+    cards, ((what, reason),) = write(second)
+    assert cards == [] and what == 'net_x4.safetensors'
+    assert re.search(r'net_x4.safetensors is there and of another network \(edsr, sha256 \w{8} and not \w{8}\): choose', reason)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == files
+    assert write(second, name='other')[1] == [] and (out / 'net_x4.safetensors').read_bytes() == files['net_x4.safetensors']
+    (said,), failures = write(second, overwrite=True)
+    assert not failures and said['model']['sha256'] == card(out / 'net_x4.safetensors')['model']['sha256']
+    assert (out / 'net_x4.safetensors').read_bytes() == (out / 'other.safetensors').read_bytes() != files['net_x4.safetensors']
+    assert write(first)[0] == []  # a network may be back, its file is another's now
+
+
+def test_files_are_named_after_the_run_or_export(tmp_path, monkeypatch):
+    for path in ('runs/one/export/student', 'runs/two/export/student', 'runs/two/export/student_ema', 'teachers/my net (2)'):
+        exporting.network(tmp_path / path, 'edsr')
+    exporting.network(tmp_path / 'small_x3', 'rdn')
+    label = lambda path: export.label(tmp_path / path, 3 if 'x3' in path else 4)
+    assert label('runs/one') == label('runs/one/export/student') == 'one_x4'
+    assert label('runs/two') == label('runs/two/export/student_ema') == 'two_x4'  # averaged weights stand for the run
+    assert label('runs/two/export/student') == 'two_student_x4'
+    assert label('teachers/my net (2)') == 'my_net_2__x4' and label('small_x3') == 'small_x3'
+    exporting.network(tmp_path / 'runs/three/distil/export/student', 'edsr')
+    assert label('runs/three/distil') == 'distil_x4'
+    (tmp_path / 'runs/three/stages.json').write_text('{}')
+    assert label('runs/three') == 'three_x4'
+    assert label('runs/three/distil') == label('runs/three/distil/export/student') == 'three_distil_x4'
+    monkeypatch.chdir(tmp_path / 'runs' / 'one')
+    assert (
+        export.label('.', 4) == 'one_x4'
+        and export.label('edsr_x4', 4) == 'edsr_x4'
+        and export.label('light_x4', 2) == 'light_x4_x2'
+    )
+
+
+def test_long_names(tmp_path):
+    source = exporting.network(tmp_path / 'net', 'edsr')
+    (said,), _ = export.run(source, ['torch'], tmp_path / 'out', **SMALL, name='a' * 200)
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == [said['file'], said['file'] + '.json']
+    with pytest.raises(ValueError, match='is longer than 200 bytes: give a shorter --name'):
+        export.run(source, ['torch'], tmp_path / 'out', **SMALL, name='é' * 101)
 
 
 def test_windows_of_one_size_cover_pictures_of_any():
@@ -237,7 +287,7 @@ def test_the_command(tmp_path):
     assert run.stdout == f'2 written to {tmp_path / "out"}, 0 failed\n' and 'equal to JAX' in run.stderr
     assert sorted(p.name for p in (tmp_path / 'out').glob('*.json')) == ['small.safetensors.json', 'small.stablehlo.json']
     student = exporting.network(tmp_path / 'student', 'rrdb_student')
-    run = command('kdsr.export', student, '--to=torch,stablehlo', *flags, code=1)
+    run = command('kdsr.export', student, '--to=torch,stablehlo', *flags, '--overwrite', code=1)
     assert run.stdout.startswith('1 written to') and 'failed: torch: no PyTorch tool' in run.stderr
 
 

@@ -54,7 +54,7 @@ def test_networks_that_ask_for_their_size(tmp_path):
 
 
 def test_a_file_that_is_off_is_removed(tmp_path, monkeypatch):
-    source, forward = exporting.network(tmp_path / 'net', 'srvgg'), program.Program.forward
+    source, forward = exporting.network(tmp_path / 'srvgg', 'srvgg'), program.Program.forward
     monkeypatch.setattr(program.Program, 'forward', lambda self, *a: lambda weights, lr: forward(self, *a)(weights, lr) + 1e-3)
     cards, ((what, reason),) = export.run(source, ['onnx'], tmp_path / 'out', **SMALL)
     assert cards == [] and what == 'srvgg_x4.onnx' and 'it is 0.001 (max) away' in reason

@@ -128,7 +128,7 @@ def test_bytes_in_and_out(tmp_path):
 
 
 def test_int8_needs_colours_and_pictures(tmp_path):
-    grey = exporting.network(tmp_path / 'grey', 'srvgg', channels=1)
+    grey = exporting.network(tmp_path / 'srvgg', 'srvgg', channels=1)
     cards, ((what, reason),) = export.run(grey, ['tflite'], tmp_path / 'out', **SMALL)
     assert [card['input']['shape'] for card in cards] == [[1, 24, 32, 1]] * 2
     assert cards[0]['input']['colours'].startswith('Y of BT.601')
@@ -139,7 +139,7 @@ def test_int8_needs_colours_and_pictures(tmp_path):
 
 
 def test_files_that_are_off_are_removed(tmp_path, monkeypatch):
-    source, forward = exporting.network(tmp_path / 'net', 'srvgg'), program.Program.forward
+    source, forward = exporting.network(tmp_path / 'srvgg', 'srvgg'), program.Program.forward
     monkeypatch.setattr(
         program.Program, 'forward', lambda self, *a, **k: lambda weights, lr: 1.3 * forward(self, *a, **k)(weights, lr) + 0.2
     )

@@ -16,8 +16,9 @@ ALLOWED = {
     'compiled': set(),
     'models': {'compiled', 'metrics', 'data.resize'},
     'methods': {'losses', 'models', 'steps', 'optim', 'types', 'data.resize'},
-    'data': {'types', 'commands', 'metrics'},
-    'pictures': set(),
+    'data': {'types', 'commands', 'metrics', 'temporary'},
+    'temporary': set(),
+    'pictures': {'temporary'},
     'tiling': {'data.resize'},
 }
 LEAN = {'losses': {'jax', 'numpy'}, 'metrics': {'jax', 'numpy'}}

@@ -1,5 +1,7 @@
 """Tiles: what they give equals the whole image, for the radii that the networks state; bands resized as the whole image."""
 
+import tracemalloc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,7 +129,9 @@ def test_channels_and_depths_stay(channels, dtype):
     image = image.astype(dtype)
     out = tiling.upscale(nearest, image, scale=2, side=16, overlap=2)
     assert out.dtype == dtype
-    np.testing.assert_allclose(out, doubled(image), atol=1e-6 if dtype == 'float32' else 0)
+    shown = tiling.covered(image) if channels in (2, 4) else image  # and alpha as it is
+    np.testing.assert_array_equal(shown[..., -1], image[..., -1])
+    np.testing.assert_allclose(out, doubled(shown), atol=1e-6 if dtype == 'float32' else 0)
     np.testing.assert_allclose(tiling.upscale(nearest, image[..., 0], scale=2), doubled(image[..., 0]), atol=1e-6)
 
 
@@ -144,6 +148,74 @@ def test_constant_alpha_stays_without_work_and_other_alpha_is_a_grey_picture():
     out = tiling.upscale(dim, image, scale=2)
     assert len(calls) == 3 and out[0, 0].tolist() == [100, 100, 100, 50] and out[5, 5].tolist() == [100, 100, 100, 100]
     assert tiling.upscale(dim, image, scale=2, size=(4, 5)).shape == (4, 5, 4)
+
+
+def blurred(x):
+    """A x2 network that mixes the 3x3 pixels around each."""
+    x = np.pad(np.asarray(x), ((0, 0), (1, 1), (1, 1), (0, 0)), 'edge')
+    return nearest(sum(x[:, i : i + x.shape[1] - 2, j : j + x.shape[2] - 2] for i in range(3) for j in range(3)) / 9)
+
+
+def on_white(image):
+    white, image = np.iinfo(image.dtype).max, np.float64(image)
+    return image[..., :-1] * image[..., -1:] / white + white - image[..., -1:]
+
+
+def disc(height, width, dtype='uint8', channels=4):
+    """A soft-edged white disc; what is wholly transparent is black."""
+    y, x = np.mgrid[:height, :width]
+    white = np.iinfo(dtype).max
+    alpha = np.round(white * np.clip(0.35 * min(height, width) - np.hypot(y - height / 2, x - width / 2), 0, 1))
+    return np.stack([white * (alpha > 0)] * (channels - 1) + [alpha], -1).astype(dtype)
+
+
+@pytest.mark.parametrize('channels', [2, 4])
+@pytest.mark.parametrize('dtype', ['uint8', 'uint16'])
+def test_white_on_transparent_black_is_white_on_white(dtype, channels):
+    for height, width in [(41, 57), (16, 16), (5, 70)]:
+        image, white = disc(height, width, dtype, channels), np.iinfo(dtype).max
+        for size in (None, (height * 3 // 2, width * 3 // 2)):
+            out = tiling.upscale(blurred, image, scale=2, side=24, overlap=4, size=size)
+            assert out[..., -1].min() == 0 and 0 < out[..., -1].max() <= white
+            assert np.abs(on_white(out) - white).max() <= 2 * white / 255
+
+
+def test_white_on_transparent_black_by_a_trained_network():
+    out = tiling.upscale(models.load('light_x4'), disc(40, 40), scale=4)
+    assert np.abs(on_white(out) - 255).max() <= 2
+
+
+def test_what_is_transparent_does_not_matter():
+    rng = np.random.default_rng(0)
+    image = disc(37, 50)
+    image[..., :3] = tiny.picture(37, 50, 3)
+    other = np.where(image[..., 3:] == 0, rng.integers(0, 256, image.shape), image).astype(np.uint8)
+    other[..., 3] = image[..., 3]
+    assert (other != image).any()
+    same = lambda a, b: np.testing.assert_array_equal(tiling.upscale(blurred, a, scale=2), tiling.upscale(blurred, b, scale=2))
+    same(image, other)
+
+
+def test_what_is_as_opaque_as_all_around_it_stays():
+    image = np.random.default_rng(1).integers(0, 65536, (33, 46, 4)).astype(np.uint16)
+    image[..., 3] = 30000
+    image[:, 20:, 3] = 65535  # half glass, half wood
+    shown = tiling.covered(image)
+    np.testing.assert_array_equal(np.delete(shown, 19, 1), np.delete(image, 19, 1))
+    assert (shown[:, 19] != image[:, 19]).any()
+    alone = np.zeros((64, 80, 2), np.uint8)
+    alone[10, 70] = 200, 7  # one pixel gives its colour to them all
+    assert (tiling.covered(alone)[..., 0] == 200).all()
+
+
+def test_covering_holds_a_copy_and_its_quarter():
+    image = np.zeros((2048, 1500, 4), np.uint8)
+    image[100:200, :, 3] = 255
+    tracemalloc.start()
+    tiling.covered(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * image.size  # the whole as floats would be that, each time
 
 
 def test_very_wide_pictures_have_lower_bands(monkeypatch):
@@ -184,7 +256,9 @@ def test_mistakes_are_one_line():
     ]:
         with pytest.raises(ValueError, match=text):
             tiling.upscale(nearest, image, scale=2)
-    with pytest.raises(ValueError, match='tiles of 16 px that overlap by 8 px on each side have no middle: use 32 or more'):
+    with pytest.raises(
+        ValueError, match='tiles of 16 px that overlap by 8 px on each side have no middle: use 32 or more .17 is the smallest'
+    ):
         tiling.upscale(nearest, np.zeros((40, 40), np.uint8), scale=2, side=16, overlap=8)
     with pytest.raises(FloatingPointError, match='NaN or infinity here: use --dtype=float32'):
         tiling.upscale(lambda x: nearest(x) * np.nan, np.zeros((4, 4), np.uint8), scale=2)

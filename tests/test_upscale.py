@@ -41,8 +41,8 @@ def saved(path, height=12, width=20):
     return path
 
 
-def names(jobs, out):
-    return [(job.source.name, str(job.target.relative_to(out)), job.form) for job in jobs]
+def names(plan, out):
+    return [(job.source.name, str(job.target.relative_to(out)), job.form) for job in plan.jobs]
 
 
 def test_files_folders_and_patterns(tmp_path):
@@ -58,7 +58,7 @@ def test_files_folders_and_patterns(tmp_path):
     assert names(twice, out) == [
         ('a.png', 'a-big.jpg', 'jpg'), ('b.JPG', 'b-big.jpg', 'jpg'), ('missing.webp', 'missing-big.jpg', 'jpg')
     ]  # fmt: skip
-    saved(folder / 'a_x2.png')  # the result of an earlier run beside its source
+    pictures.write(folder / 'a_x2.png', [np.zeros((2, 2, 3), np.uint8)], (2, 2, 3), 'uint8', 'png')  # as an earlier run would
     assert names(files.plan([folder], folder, suffix='_x2'), folder) == flat
     assert [source for source, *_ in names(files.plan([folder], out, suffix='_x2'), out)] == ['a.png', 'a_x2.png', 'b.JPG', 'c.gif']
 
@@ -68,7 +68,7 @@ def test_names_that_clash_are_errors_before_work(tmp_path):
         saved(tmp_path / name)
     out = tmp_path / 'out'
     plan = lambda *inputs, out=out, **options: files.plan([tmp_path / i for i in inputs], out, **{'suffix': '_x2', **options})
-    assert len(plan('a.png', 'a.jpg')) == 2
+    assert len(plan('a.png', 'a.jpg').jobs) == 2
     with pytest.raises(ValueError, match=r'a.png and .*a.jpg would both be written to .*a_x2.webp: rename one'):
         plan('a.png', 'a.jpg', form='webp')
     with pytest.raises(ValueError, match='a.png and .*b/a.png would both be written'):
@@ -135,9 +135,11 @@ def test_flags_of_the_result(model, tmp_path, capsys):
     assert run(dtype='bfloat16') == 0
     close = np.abs(pictures.read(out / 'a_x2.png').pixels.astype(int) - expected(model, pixels))
     assert 0 < close.max() < 20
-    with pytest.raises(ValueError, match='tiles of 12 px that overlap by 6 px on each side have no middle: use 28 or more'):
+    with pytest.raises(
+        ValueError, match='tiles of 12 px that overlap by 6 px on each side have no middle: use 28 or more .13 is the'
+    ):
         run(tile=12)
-    assert run(tile=16) == 0
+    assert run(tile=13) == run(tile=16) == 0
 
 
 def test_networks_that_read_far_say_that_tiles_are_approximate(model, tmp_path, monkeypatch, capsys):
@@ -174,6 +176,9 @@ def test_the_command(model, tmp_path):
     assert sorted(os.listdir(tmp_path / 'out')) == ['a_x2.tiff', 'b_x2.tiff'] and run.stdout.startswith('2 done, 0 failed; ')
     bad = command('kdsr.upscale', 'a.png', 'none.png', '--out=out', f'--model={model}', cwd=tmp_path, code=1)
     assert 'failed: none.png: No such file or directory' in bad.stderr and bad.stdout.startswith('1 done, 1 failed; ')
+    for tile in (8, -1):
+        line = only_line(command('kdsr.upscale', 'a.png', '--out=out', f'--model={model}', f'--tile={tile}', cwd=tmp_path, code=1))
+        assert '13 is the smallest tile of this network' in line
     assert 'no picture is named' in only_line(command('kdsr.upscale', '--out=out', cwd=tmp_path, code=1))
 
 

@@ -210,7 +210,7 @@ def test_upscale_grey_and_colour_files(tmp_path):
 
 
 def test_export_takes_y_and_says_so(tmp_path):
-    path = saved(tmp_path / 'net', scales=[2, 3, 4])
+    path = saved(tmp_path / 'vdsr', scales=[2, 3, 4])
     (said,), failures = export.run(path, ['stablehlo'], tmp_path / 'out', size=(24, 20), scale=3)
     assert not failures and said['file'] == 'vdsr_x3.stablehlo' and said['model']['args']['scale'] == 3
     assert said['input']['shape'] == ['b', 'h', 'w', 1] and said['output']['shape'] == ['b', '3*h', '3*w', 1]

@@ -16,6 +16,7 @@ from absl import flags, logging
 
 from kdsr import commands
 from kdsr.data import cache, layouts, records
+from kdsr.temporary import beside
 
 
 def starts(length, size, step):
@@ -62,7 +63,7 @@ def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=No
     items = layouts.entries(path, scale=scale, downscale=downscale, images=images)
     info = {'count': 0, 'size': size, 'step': step, 'downscale': downscale, 'scale': scale, 'source': str(path)}
     info |= {'images': images, 'names': [], 'groups': [], 'shapes': [], 'skipped': []}
-    temporary = out.with_name(f'{out.name}.tmp{os.getpid()}')
+    temporary = beside(out, f'.{os.getpid()}.tmp')
     temporary.mkdir(parents=True)
     try:
         writer = records.writer(temporary)

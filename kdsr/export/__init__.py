@@ -5,6 +5,7 @@
 """
 
 import difflib
+import os
 import pathlib
 import re
 import time
@@ -16,6 +17,7 @@ from kdsr import commands, models, writers
 from kdsr.export import jobs, onnx, savedmodel, stablehlo, tflite, torch_layout
 from kdsr.export.program import Program
 
+LONGEST = 200  # bytes of a name; endings are added to it
 FORMATS = {'savedmodel': savedmodel, 'tflite': tflite, 'stablehlo': stablehlo, 'onnx': onnx, 'torch': torch_layout}
 
 
@@ -33,7 +35,7 @@ class Options(NamedTuple):
     benchmarks: tuple[str, ...] = ()
 
 
-def run(export, formats, out, *, name=None, scale=None, size=(180, 320), dynamic=True, white=None, options=None):
+def run(export, formats, out, *, name=None, scale=None, size=(180, 320), dynamic=True, white=None, options=None, overwrite=False):
     """Writes the files and their cards; returns (cards, failures as (file or format, reason)).
 
     On a GPU or TPU JAX itself rounds more coarsely than the tolerance: set JAX_PLATFORMS=cpu, as the command does.
@@ -41,13 +43,14 @@ def run(export, formats, out, *, name=None, scale=None, size=(180, 320), dynamic
     Args:
       export: export, run or shipped name.
       formats: names of FORMATS.
-      out: folder; files of the same names are replaced.
-      name: what the files are called, by default network and scale, 'edsr_x4'.
+      out: folder; files of the same names are replaced if they are of this network.
+      name: what the files are called, by default as the run or export and the scale: 'student_x4'.
       scale: which one of a network that serves several; None: the one it was exported with.
       size: (rows, columns) of the inputs of TFLite and of SavedModel's first signature, and of all inputs if not `dynamic`.
       dynamic: whether SavedModel, StableHLO and ONNX take images, and batches, of any size.
       white: the pixel value of white, 1 or 255, in and out; None: 255 for SavedModel, 1 for the others.
       options: Options.
+      overwrite: replace files of other networks, and those that have no card, as well.
 
     Raises what `models.load` raises, and ValueError for a bad name, size or format. Failures of single files are returned.
     """
@@ -57,9 +60,11 @@ def run(export, formats, out, *, name=None, scale=None, size=(180, 320), dynamic
     if min(size) < 16:
         raise ValueError(f'size {size[0]}x{size[1]} is too small: use 16x16 or more')
     network = models.load(export, scale=scale)
-    name = name or f'{network.card["model"]}_x{network.scale}'
+    name = name or label(export, network.scale)
     if not re.fullmatch(r'[\w.+-]+', name):
         raise ValueError(f'the name {name!r} has characters that file names should not have: use letters, digits, _ . + -')
+    if len(os.fsencode(name)) > LONGEST:
+        raise ValueError(f'the name {name!r} is longer than {LONGEST} bytes: give a shorter --name')
     made, cards, failures = Program(network, name, tuple(size), dynamic, white), [], []
 
     def guarded(what, task):
@@ -75,11 +80,27 @@ def run(export, formats, out, *, name=None, scale=None, size=(180, 320), dynamic
 
     for form in dict.fromkeys(formats):
         for job in guarded(form, lambda form=form: FORMATS[form].plan(made, options))[0] or []:
-            card, seconds = guarded(job.file, lambda job=job: jobs.finish(job, out, network.card))
+            card, seconds = guarded(job.file, lambda job=job: jobs.finish(job, out, network.card, overwrite))
             if card:
                 cards.append(card)
                 writers.say(f'{pathlib.Path(out) / job.file}: {summary(card)} ({writers.duration(seconds)})')
     return cards, failures
+
+
+def label(export, scale):
+    """'student_x4': what the folder of a run or an export is called, and the scale where the name does not end with it.
+
+    An export inside a run is called as the run, and also as its network where that is not the one which the run is known by; a
+    stage as its run and itself.
+    """
+    folder = pathlib.Path(os.path.abspath(export))
+    if folder.parent.name == 'export' and (folder / 'model.json').is_file():
+        averaged = (folder.parent / 'student_ema').is_dir()
+        net = '' if folder.name == ('student_ema' if averaged else 'student') else f'_{folder.name}'
+        folder = folder.parents[1].with_name(folder.parents[1].name + net)
+    stage = f'{folder.parent.name}_' if (folder.parent / 'stages.json').is_file() else ''
+    name = re.sub(r'[^\w.+-]+', '_', stage + folder.name) or 'network'
+    return name if name.endswith(f'_x{scale}') else f'{name}_x{scale}'
 
 
 def unknown(asked, known, what):

@@ -25,8 +25,9 @@ def pair(text):
 def define_flags():
     """The command's flags, declared when it runs and not when it is imported."""
     flags.DEFINE_list('to', None, f'formats: {", ".join(export.FORMATS)}', required=True)
-    flags.DEFINE_string('out', None, 'folder for the files; those of the same names are replaced', required=True)
-    flags.DEFINE_string('name', None, "what the files are called (default: network and scale, 'edsr_x4')")
+    flags.DEFINE_string('out', None, 'folder for the files', required=True)
+    flags.DEFINE_string('name', None, "what the files are called (default: run or export, and scale: 'student_x4')")
+    flags.DEFINE_bool('overwrite', False, 'replace files of other networks (those of the same one always are)')
     flags.DEFINE_integer('scale', None, 'which scale of a network that serves several (default: the one it was exported with)')
     flags.DEFINE_string('size', '180x320', "ROWSxCOLUMNS of the input of TFLite and of SavedModel's first signature")
     flags.DEFINE_bool('dynamic', True, 'SavedModel, StableHLO and ONNX for images of any size; else all for --size only')
@@ -52,6 +53,7 @@ def main(argv):
         size=pair(flag.size),
         dynamic=flag.dynamic,
         white=flag.range and int(flag.range),
+        overwrite=flag.overwrite,
         options=export.Options(tuple(flag.tflite), flag.int8_io, flag.calibration, tuple(flag.benchmarks)),
     )
     print(f'{len(cards)} written to {flag.out}, {len(failures)} failed')

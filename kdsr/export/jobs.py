@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
+from kdsr.temporary import beside
+
 PACKAGES = ('kdsr', 'jax', 'jaxlib', 'flax', 'numpy')
 
 
@@ -28,24 +30,27 @@ class Job(NamedTuple):
     gate: str = 'max'
 
 
-def finish(job, out, model):
+def finish(job, out, model, overwrite=False):
     """Makes the file and its card in the folder `out` and returns the card. `model` is the card of the network.
 
-    Raises ValueError where the file is further from JAX than the tolerance (then nothing is left), and what `make` raises.
+    Raises FileExistsError where a file of another network is there and not to be replaced, ValueError where the file is further
+    from JAX than the tolerance (then nothing is left), and what `make` raises.
     """
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     target, card_file = out / job.file, out / f'{job.file}.json'
-    temporary = out / f'.{os.getpid()}.{job.file}'
+    if not overwrite:
+        refuse_others(target, card_file, model)
+    part = beside(target, f'.{os.getpid()}.part')
     try:
-        said = job.make(temporary)
+        said = job.make(part)
         worst = [check[job.gate] for check in said['checks']]
         if not all(value <= job.tolerance for value in worst):  # so written, NaN fails
             raise ValueError(f'it is {max(worst):.2g} ({job.gate}) away from JAX, more than {job.tolerance:g}: not kept')
         card = {
             'file': job.file,
-            'bytes': size(temporary),
-            'sha256': digest(temporary),
+            'bytes': size(part),
+            'sha256': digest(part),
             **said,
             'tolerance': {job.gate: job.tolerance},
             'versions': {**versions((*PACKAGES, *job.packages)), 'python': platform.python_version()},
@@ -54,18 +59,33 @@ def finish(job, out, model):
         # The old card goes first: a kill between leaves no card that speaks of another file.
         card_file.unlink(missing_ok=True)
         remove(target)
-        os.replace(temporary, target)
+        os.replace(part, target)
         write(card_file, card)
     finally:
-        remove(temporary)
+        remove(part)
     return card
+
+
+def refuse_others(target, card_file, model):
+    """FileExistsError where `target` is there and its card does not say that it is of the network that the card `model` is of."""
+    if not target.exists():
+        return
+    network = lambda card: [card.get(key) for key in ('model', 'args', 'sha256')]
+    try:
+        theirs = json.loads(card_file.read_text())['model']
+        if network(theirs) == json.loads(json.dumps(network(model))):
+            return
+        what = f'of another network ({theirs["model"]}, sha256 {theirs["sha256"][:8]} and not {model["sha256"][:8]})'
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        what = 'has no card that says of which network it is'
+    raise FileExistsError(f'{target} is there and {what}: choose another --name or --out, or --overwrite to replace it')
 
 
 def write(path, card):
     """Writes a card; it appears whole or not at all."""
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
-    temporary.write_text(json.dumps(card, indent=2) + '\n')
-    os.replace(temporary, path)
+    part = beside(path, f'.{os.getpid()}.part')
+    part.write_text(json.dumps(card, indent=2) + '\n')
+    os.replace(part, path)
 
 
 def remove(path):

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+WRITER = 'kdsr'  # what files say that they were made by, where their format has a place for it
+SOFTWARE = 305  # that place, in TIFF and EXIF
+
 
 class Picture(NamedTuple):
     """A picture in memory.

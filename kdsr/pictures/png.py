@@ -5,6 +5,8 @@ import zlib
 
 import numpy as np
 
+from kdsr.pictures.picture import WRITER
+
 KINDS = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> colour type
 AVERAGE = 3  # the filter: a byte less the mean of those to the left and above
 PIECE = 2**20  # bytes of an IDAT chunk, about
@@ -26,6 +28,7 @@ def write(file, blocks, shape, dtype, icc=b''):
     _chunk(file, b'IHDR', struct.pack('>IIBBBBB', columns, rows, depth, KINDS[channels], 0, 0, 0))
     if icc:
         _chunk(file, b'iCCP', b'ICC profile\0\0' + zlib.compress(icc))
+    _chunk(file, b'tEXt', b'Software\0' + WRITER.encode())
     deflate, above, waiting = zlib.compressobj(1), None, bytearray()
     for block in blocks:
         raw = block.astype(np.dtype(dtype).newbyteorder('>')).view(np.uint8).reshape(len(block), -1)

@@ -8,10 +8,12 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from kdsr.pictures import tiff
-from kdsr.pictures.picture import Picture, Refused, check_size, decoding, fitting, turned
+from kdsr.pictures.picture import SOFTWARE, WRITER, Picture, Refused, check_size, decoding, fitting, turned
 
 ORIENTATION = 0x0112  # EXIF: how the stored picture is to be turned
-BITS_PER_SAMPLE = 258  # TIFF
+BITS_PER_SAMPLE, PHOTOMETRIC, SAMPLES = 258, 262, 277  # TIFF
+SCREEN = 2.2  # gamma of what pictures are looked at on; sRGB's, nearly
+PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # sRGB's white, red, green and blue, as PNG's cHRM says them
 # Raw mode of the decoder that keeps the low bytes of 16-bit samples, for the one that keeps the high bytes.
 LOW_BYTES = {';16B': ';16L', ';16L': ';16B', ';16N': ';16B' if sys.byteorder == 'little' else ';16L'}
 
@@ -20,7 +22,8 @@ def read(path, most=100_000_000):
     """Reads a picture by its content, whatever its name says.
 
     Grey stays grey, 1-bit becomes grey, a palette RGB or RGBA, CMYK RGB; 16 bits stay 16 bits in PNG, TIFF and PGM; EXIF
-    orientation is applied; of several frames or pages the first is taken.
+    orientation is applied; of several frames or pages the first is taken. Samples mean what the file says: 0 is white where a
+    TIFF says so, a PNG's transparent colour is transparent, and its gamma becomes the screen's.
 
     Args:
       path: file.
@@ -46,6 +49,17 @@ def read(path, most=100_000_000):
             if start not in tiff.MAGIC:
                 raise Refused('it is no image, or damaged at its beginning') from None
     return tiff.read(path, most)
+
+
+def written_here(path):
+    """Whether `pictures.write` made the file `path`; False as well where it cannot be read."""
+    with contextlib.suppress(Exception), decoding(), _no_limit():
+        with open(path, 'rb') as file:
+            if file.read(4) in tiff.MAGIC:
+                return tiff.written_here(path)
+        with Image.open(path) as image:
+            return WRITER in (image.info.get('Software'), image.getexif().get(SOFTWARE))
+    return False
 
 
 @contextlib.contextmanager
@@ -75,11 +89,17 @@ def _raw(tile):
     return tile.args if isinstance(tile.args, str) else str(tile.args[0])
 
 
+def _args(image):
+    return (arg for tile in image.tile if not isinstance(tile.args, str) for arg in tile.args)
+
+
 def _decoded(path, image):
     notes, icc = [], image.info.get('icc_profile') or b''
     named = Image.registered_extensions().get(path.suffix.lower())
     if path.suffix and named != image.format and (named, image.format) != ('JPEG', 'MPO'):
         notes.append(f'its content is {image.format}, read as that')
+    if image.format == 'PPM' and image.mode == 'RGB' and max((0, *(n for n in _args(image) if isinstance(n, int)))) > 255:
+        notes.append('8 of its 16 bits are read: save it as PNG or TIFF')
     if _sixteen(image):
         pixels = _both_bytes(path, image)
     elif image.mode[0] in 'IF':
@@ -88,6 +108,12 @@ def _decoded(path, image):
         if image.mode == 'CMYK':
             notes.append('CMYK becomes RGB without its colour profile: colours may shift')
         pixels = _pixels(_plain(image))
+    if image.format == 'PNG':
+        pixels = _as_meant(pixels, image.info, icc, notes)
+    if image.format == 'TIFF' and (more := image.tag_v2.get(SAMPLES, 1) - len(image.getbands())) > 0:
+        notes.append(f'{more} further channels are left out')
+    if icc and not fitting(icc, pixels.shape[-1]) and image.mode != 'CMYK':
+        notes.append('its colour profile is one for other channels and is left out')
     with contextlib.suppress(Exception):  # a damaged EXIF block is no reason to lose the picture
         pixels = turned(pixels, image.getexif().get(ORIENTATION, 1))
     with contextlib.suppress(Exception):
@@ -100,6 +126,9 @@ def _plain(image):
     """`image` in one of L, LA, RGB, RGBA."""
     alpha = image.mode[-1] in 'Aa' or 'transparency' in image.info
     mode = ('L' if image.mode in ('1', 'L', 'LA', 'La') else 'RGB') + ('A' if alpha else '')
+    if image.format == 'PNG' and image.mode == 'L' and alpha:  # the transparent grey is told in as few bits as are stored
+        bits = int(_raw(image.tile[0]).partition(';')[2] or 8)
+        image.info['transparency'] = (image.info['transparency'] & 2**bits - 1) * 255 // (2**bits - 1)
     return image if image.mode == mode else image.convert(mode)
 
 
@@ -139,8 +168,33 @@ def _low(tile):
 def _single(image):
     """Grey of more than 8 bits: what fits into 16."""
     pixels = _pixels(image)
+    if image.format == 'TIFF':
+        pixels = tiff.widened(pixels, image.tag_v2.get(BITS_PER_SAMPLE, (1,))[0])
+        return 65535 - pixels if image.tag_v2.get(PHOTOMETRIC) == 0 else pixels
     if pixels.dtype == np.uint16:
         return pixels
     if image.mode != 'I' or pixels.min() < 0 or pixels.max() > 65535:
         raise Refused(f'pixels of {image.mode} (32 bits) have no agreed white: save it with 16 bits')
     return pixels.astype(np.uint16)
+
+
+def _as_meant(pixels, info, icc, notes):
+    """A PNG's samples with the transparency of 16 bits, which Pillow leaves out, and without the gamma of a file of no profile.
+
+    References: PNG specification, third edition, W3C 2025, sections 11.3.1.1 (tRNS), 11.3.2.2 (gAMA) and 13.13 (their use).
+    """
+    if pixels.dtype == np.uint16 and 'transparency' in info:
+        seen = np.any(pixels != np.uint16(info['transparency']), -1, keepdims=True)
+        pixels = np.concatenate([pixels, np.uint16(65535) * seen], -1)
+    if icc or 'srgb' in info:
+        return pixels
+    gamma, colours, white = info.get('gamma', 0), (1, 1, 3, 3)[pixels.shape[-1] - 1], np.iinfo(pixels.dtype).max
+    if gamma > 0 and abs(gamma * SCREEN - 1) > 0.05:  # nearer, no eye tells them apart
+        table = np.round(white * (np.arange(white + 1) / white) ** (1 / (gamma * SCREEN))).astype(pixels.dtype)
+        for rows in (pixels[y : y + 256] for y in range(0, len(pixels), 256)):
+            rows[..., :colours] = table[rows[..., :colours]]
+        notes.append(f'its gamma of {gamma:g} becomes 1/{SCREEN}')
+    primaries = info.get('chromaticity', PRIMARIES)
+    if colours == 3 and np.abs(np.subtract(primaries, PRIMARIES)).max() > 0.01:
+        notes.append("its primaries (cHRM) are taken for sRGB's: colours may shift")
+    return pixels

@@ -5,10 +5,11 @@ import zlib
 import numpy as np
 import tifffile
 
-from kdsr.pictures.picture import Picture, Refused, check_size, decoding, fitting, turned
+from kdsr.pictures.picture import SOFTWARE, WRITER, Picture, Refused, check_size, decoding, fitting, turned
 
 MAGIC = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 ROWS = 16  # of a strip
+GREY = (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.MINISWHITE)
 CLASSIC = 2**32 - 2**25  # bytes: what a TIFF with 32-bit offsets may hold, some kept for its tables
 
 
@@ -17,7 +18,7 @@ def read(path, most):
     with decoding(), tifffile.TiffFile(path) as file:
         page = file.pages[0]
         check_size(page.imagewidth, page.imagelength, most)
-        if page.photometric not in (tifffile.PHOTOMETRIC.MINISBLACK, tifffile.PHOTOMETRIC.RGB):
+        if page.photometric not in (*GREY, tifffile.PHOTOMETRIC.RGB):
             raise Refused(f'a TIFF of {page.photometric.name} with {page.bitspersample} bits: save it as RGB or grey')
         pixels = page.asarray()
         pixels = pixels[..., None] if page.samplesperpixel == 1 else pixels
@@ -25,21 +26,38 @@ def read(path, most):
             pixels = np.moveaxis(pixels, 0, -1)
         colours = 3 if page.photometric == tifffile.PHOTOMETRIC.RGB else 1
         extra = tuple(page.extrasamples)[:1]
-        pixels, notes = _sixteen_bits(pixels)
+        pixels, notes = _sixteen_bits(pixels, page.bitspersample)
         alpha = extra in ((tifffile.EXTRASAMPLE.UNASSALPHA,), (tifffile.EXTRASAMPLE.ASSOCALPHA,))
         if pixels.shape[-1] > colours + alpha:
             notes.append(f'{pixels.shape[-1] - colours - alpha} further channels are left out')
         pixels = pixels[..., : colours + alpha]
         if extra == (tifffile.EXTRASAMPLE.ASSOCALPHA,):
             pixels = _unmultiplied(pixels)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
+            pixels = np.concatenate([np.iinfo(pixels.dtype).max - pixels[..., :1], pixels[..., 1:]], -1)
         if len(file.pages) > 1:
             notes.append(f'only the first of its {len(file.pages)} pages is read')
         orientation, icc = (page.tags.valueof(tag, default) for tag, default in ((274, 1), (34675, b'')))
         return Picture(turned(pixels, orientation), fitting(bytes(icc), pixels.shape[-1]), tuple(notes))
 
 
-def _sixteen_bits(pixels):
-    if pixels.dtype in (np.uint8, np.uint16):
+def written_here(path):
+    """Whether `write` made this file."""
+    with tifffile.TiffFile(path) as file:
+        return file.pages[0].tags.valueof(SOFTWARE) == WRITER
+
+
+def widened(pixels, bits):
+    """uint16 samples of `bits` bits, white being 2^bits - 1, as those of 16."""
+    if bits == 16:
+        return pixels
+    return np.round(pixels * (65535 / (2**bits - 1))).astype(np.uint16)
+
+
+def _sixteen_bits(pixels, bits):
+    if pixels.dtype == np.uint16:
+        return widened(pixels, bits), []
+    if pixels.dtype == np.uint8:
         return pixels, []
     if pixels.dtype.kind != 'f':
         raise Refused(f'pixels of {pixels.dtype} have no agreed white: save it with 16 bits')
@@ -78,7 +96,7 @@ def write(file, blocks, shape, dtype, icc=b''):
             predictor=True,
             iccprofile=icc or None,
             metadata=None,
-            software='kdsr',
+            software=WRITER,
         )
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from kdsr.pictures import png, tiff
-from kdsr.pictures.picture import Picture, fitting
+from kdsr.pictures.picture import SOFTWARE, WRITER, Picture, fitting
+from kdsr.temporary import beside
 
 EXTENSIONS = {'.png': 'png', '.jpg': 'jpg', '.jpeg': 'jpg', '.jfif': 'jpg', '.webp': 'webp', '.tif': 'tiff', '.tiff': 'tiff'}
 SIDES = {'JPEG': 65535, 'WEBP': 16383}  # longest side that the format can hold
@@ -33,7 +34,7 @@ def write(path, blocks, shape, dtype, form, *, icc=b'', quality=95):
       OSError: the disk is full, the folder cannot be written to.
     """
     path = pathlib.Path(path)
-    part = path.with_name(f'.{path.name}.part')
+    part = beside(path, '.part')
     options = {'icc': icc, 'quality': quality} if form in ('jpg', 'webp') else {'icc': icc}
     try:
         with open(part, 'wb') as file:
@@ -78,7 +79,9 @@ def _whole(name, file, blocks, shape, dtype, icc, quality):
         image.paste(Image.fromarray(block[..., 0] if channels == 1 else block), (0, y))
         y += len(block)
     options = {'subsampling': 0} if name == 'JPEG' else {'method': 4}
-    image.save(file, name, quality=quality, icc_profile=icc or None, **options)
+    exif = Image.Exif()
+    exif[SOFTWARE] = WRITER
+    image.save(file, name, quality=quality, icc_profile=icc or None, exif=exif.tobytes(), **options)
 
 
 FORMATS = {

@@ -1,0 +1,17 @@
+"""What a file is called until it is whole."""
+
+import hashlib
+import os
+import pathlib
+
+LONGEST = 100  # bytes; names may have 255, on some encrypted disks 143
+
+
+def beside(path, ending):
+    """The hidden name beside `path`, `.NAME` and `ending`, that is renamed to `path` in the end; short where NAME is long.
+
+    Adding to a name that the disk just takes makes one that it refuses: a long NAME is replaced by its hash.
+    """
+    path = pathlib.Path(path)
+    name = os.fsencode(path.name)
+    return path.with_name(f'.{path.name if len(name) <= LONGEST else hashlib.sha256(name).hexdigest()[:32]}{ending}')
