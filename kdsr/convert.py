@@ -19,6 +19,7 @@ from absl import flags
 from kdsr import commands, foreign, models
 from kdsr.foreign import formats
 from kdsr.models import exports
+from kdsr.paths import expanded
 
 
 def convert(source, model, out, *, args=None, dtype='float32'):
@@ -39,7 +40,7 @@ def convert(source, model, out, *, args=None, dtype='float32'):
       ValueError: unknown model or argument; the source is damaged, more than weights, or of another model: the line lists
         names and shapes of both sides.
     """
-    out, given = pathlib.Path(out).expanduser(), dict(args or {})
+    out, given = expanded(out), dict(args or {})
     family = foreign.model(model)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"'{out}' has files: choose another --out or delete it first")

@@ -5,6 +5,7 @@ import os
 import pathlib
 from typing import NamedTuple
 
+from kdsr.paths import expanded
 from kdsr.pictures.writing import EXTENSIONS
 
 # Files of a folder that count as pictures; a file that is named is read whatever it is called.
@@ -57,7 +58,7 @@ def plan(inputs, out, *, suffix, form=None, recursive=False):
 
 def _found(text, recursive, out, suffix):
     """[(file, folder below `out` that its result goes to)] of one word of the command line, sorted."""
-    path = pathlib.Path(text).expanduser()
+    path = expanded(text)
     if path.is_dir():
         entries = sorted(path.rglob('*') if recursive else path.iterdir())
         wanted = lambda p: p.suffix.lower() in SUFFIXES and not any(part.startswith('.') for part in p.relative_to(path).parts)
