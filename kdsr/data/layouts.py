@@ -132,8 +132,9 @@ def _lr_room(room):
 
 def _say_unread(root, rooms, others, lr_rooms, factor, scale):
     """Warns of pictures in `root` that are neither in the `rooms` nor in the `others`."""
-    complete = all(lr_rooms.values())
-    unread = [name for name in _unread(root, [*(room.hr for room in rooms), *others]) if not (complete and _other_scale(name, scale))]
+    complete, unread = all(lr_rooms.values()), _unread(root, [*(room.hr for room in rooms), *others])
+    if complete:
+        unread = [name for name in unread if not _other_scale(name, scale)]
     if rooms == [_Room(root, ())] and root.resolve().name.endswith('HR'):  # its LR lies beside it, not in it
         beside = [room for room in _rooms(root.resolve().parent, scale) if room.hr == root.resolve()]
         unread += [str(folder) for room in beside for folder in room.lr if folder.is_dir()]
@@ -155,7 +156,7 @@ def _other_scale(name, scale):
 
 
 def _unread(root, read):
-    """What is in `root` and one and two folders below besides `read`: folders with pictures, kinds of files that kdsr cannot read."""
+    """Folders with pictures in `root` and up to two below it besides those `read`, and files in those that kdsr cannot read."""
     read = {folder.resolve() for folder in read}
     below = _folders(root)
     found = []
@@ -262,7 +263,7 @@ def check_pair(hr, lr, scale, name):
 
 
 def cropped(hr, lr, scale):
-    """`hr` cut to a multiple of `scale`, `lr` (or None) to its size / scale: MATLAB's imresize of an uncut HR gives a pixel more."""
+    """`hr` cut to a multiple of `scale`, `lr` (or None) to match: MATLAB's imresize of an HR that was not gives a pixel more."""
     h, w = hr.shape[0] // scale, hr.shape[1] // scale
     return hr[: scale * h, : scale * w], None if lr is None else lr[:h, :w]
 

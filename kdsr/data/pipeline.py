@@ -148,10 +148,8 @@ def validation_examples(source, scale, limit=None, smallest=1):
     usable = [i for i, shape in enumerate(source.shapes) if min(shape) >= smallest]
     if len(usable) < len(source):
         small = [name for name, shape in zip(source.names, source.shapes, strict=True) if min(shape) < smallest]
-        _warn_once(
-            f'{len(small)} of {len(source)} validation images in {source.where} are smaller than {smallest}x{smallest} and left out: '
-            + ', '.join(small)
-        )
+        count = f'{len(small)} of {len(source)} validation images in {source.where}'
+        _warn_once(f'{count} are smaller than {smallest}x{smallest} and left out: {", ".join(small)}')
     count = min(limit or len(usable), len(usable))
     chosen = [source.entry(usable[k * len(usable) // count]) for k in range(count)]
     return benchmarks.collect(chosen, scale, downscale, source.where)

@@ -48,7 +48,8 @@ class Source:
 
     def entry(self, i):
         """Image `i` as a `cache.Entry`."""
-        return cache.Entry(self.names[i], functools.partial(self.read, i), self.where, None, self.taught[i] if self.taught else None)
+        taught = self.taught[i] if self.taught else None
+        return cache.Entry(self.names[i], functools.partial(self.read, i), self.where, None, taught)
 
     def take(self, indices):
         """The images `indices`, in that order."""
@@ -68,7 +69,10 @@ def split(source, every=25, smallest=1):
     of = lambda names: set(names[every - 1 :: every]) or set(names[1:][-1:])
     large = {group for group, shape in zip(groups, source.shapes, strict=True) if min(shape) >= smallest}
     held = set(source.held_out) or of(sorted(set(groups)))
-    held = held if held & large else of(sorted(large))
+    if held and not held & large:
+        logging.warning('all %d validation images of %s are smaller than %dx%d: others are held out instead',
+                        len(held), source.where, smallest, smallest)  # fmt: skip
+        held = of(sorted(large))
     chosen = [g in held for g in groups]
     return tuple(source.take(i for i, c in enumerate(chosen) if c is held_out) for held_out in (False, True))
 
@@ -113,9 +117,7 @@ def open_source(cfg, scale=None):
     if cfg['source'] != 'folder':
         for name, default in (('images', ''), ('downscale', 1)):
             if get(name, default) != default:
-                raise ValueError(
-                    f"config.data.{name}={get(name)!r} is of source 'folder'; source '{cfg['source']}' has no such choice: leave it out"
-                )
+                raise ValueError(f"config.data.{name}={get(name)!r}: source '{cfg['source']}' has no {name}, 'folder' has")
     return openers[cfg['source']]()
 
 
