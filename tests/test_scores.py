@@ -105,10 +105,8 @@ def test_infinite_psnr_and_pictures_of_one_colour_are_in_no_mean():
     for found in (bicubic, worse):  # of the same two pictures, whoever met the third
         assert found['psnr_y'] == np.mean([found['images'][n]['psnr_y'] for n in 'ab'])
         assert found['ssim_y'] == np.mean([v['ssim_y'] for v in found['images'].values()])
-    met = [np.float32(e.hr[None]) / 255 for e in good]
-    exact = evaluate.score(
-        lambda lr, left=iter(met): next(left) if lr[0, 0, 0, 0] != good[1].lr[0, 0, 0] / 255 else met[1], good[:1], 2
-    )
+    met = np.float32(good[0].hr[None]) / 255
+    exact = evaluate.score(lambda lr: met, good[:1], 2)
     assert exact['psnr_y'] == np.inf  # there is nothing else to take a mean of
     broken = evaluate.score(lambda lr: evaluate.bicubic(2)(lr) * np.nan, good, 2)
     assert np.isnan(broken['psnr_y'])  # never hidden
@@ -207,7 +205,7 @@ def test_samples_are_cuts_of_what_the_network_makes_of_the_whole_picture(tmp_pat
     else:
         import jax
 
-        module = models.build('rcan', scale=2, groups=1, blocks=1, features=8)
+        module = models.build('rcan', scale=2, groups=1, blocks=1, features=8, reduction=2)
         lr = np.zeros((1, 16, 16, 3), np.float32)
         network = models.exports.upscaler(module, models.init(module, jax.random.key(0), lr))
     monkeypatch.setattr(writers, 'comparison', lambda given, path, **_: rows.extend(given))
