@@ -219,7 +219,7 @@ def main(_):
     for name, values in found.items():
         rows = [{'image': i, **v} for i, v in values['images'].items()]
         rows += [{'image': 'mean', **values}, *([{'image': 'teacher, mean', **teachers[name]}] if name in teachers else [])]
-        print(f'\n{name}\n' + writers.table(rows, columns))
+        print(f'\n{name}\n' + writers.table(rows, {k: f for k, f in columns.items() if k == 'image' or k in values}))
     label = flag.model + (' +self-ensemble' if flag.self_ensemble else '')
     print(f'\n{label}, protocol {flag.protocol}' + (f', LPIPS ({flag.lpips})' if flag.lpips else ''))
     rows = [{'set': k, **v} for k, v in found.items()]
