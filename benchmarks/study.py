@@ -11,7 +11,7 @@ and fakd1 (+ spatial affinity, weight 10 or 1), and the nine transforms by name,
 as spatial affinity with weight 10; of SRGAN lightening baseline, gan2g, gan2g_al, g2g_al, gan2gan; of compressed ESRGAN a
 student's name (comparative), or with `-gan` (adversarial); of data-free distillation noise, generator, random (new blocks are),
 whole (no growth), released, data_kd, data, unbalanced. Folders of benchmarks/teacher_images.py among --benchmarks compare with
-the teacher, not with the truth.
+the teacher here, not with the truth.
 """
 
 import concurrent.futures
@@ -77,7 +77,8 @@ def rows(metric):
     study, found, f = STUDIES[STUDY.value], {}, evaluate.FORMATS[metric]
     for file in sorted(pathlib.Path(OUT.value).glob('*_*/benchmarks.json')):
         arm, _, seed = file.parent.name.rpartition('_')
-        found.setdefault(arm, {})[seed] = {k: v[metric] for k, v in json.loads(file.read_text()).items()}
+        scores = json.loads(file.read_text())
+        found.setdefault(arm, {})[seed] = {k: v.get(evaluate.TEACHER + metric, v.get(metric)) for k, v in scores.items()}
     table = []
     for arm in [a for a in study.arms if a in found]:
         row = {'arm': arm, 'seeds': str(len(found[arm]))}

@@ -6,10 +6,13 @@
     python benchmarks/teacher_images.py --model=teachers/srresnet --data=BSDS500,photos@2 --out=runs/teacher
     python -m kdsr.main --config=experiments/teacher.py --config.data.source=folder --config.data.path=runs/teacher/BSDS500_teacher
 
-Writes OUT/<folder>_teacher/HR (the teacher's images, 8 bits) and LR_x<scale>; those that are there are kept. A student that is
-trained on them is distilled offline: the teacher sees every image once, and not every patch of every step.
+Writes OUT/<folder>_teacher/HR (the teacher's images, 8 bits), LR_x<scale>, truth/ (what they imitate; not with --notruth) and
+teacher.json, by which kdsr knows them for a teacher's: it scores against the truth and, in columns of their own, against the
+teacher. Folders that are there are kept. A student that is trained on them is distilled offline: the teacher sees every image
+once, and not every patch of every step.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -18,13 +21,14 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from kdsr import commands, metrics, models
-from kdsr.data import sources
+from kdsr import commands, metrics, models, writers
+from kdsr.data import benchmarks, layouts, sources
 from kdsr.data.resize import downscale
 
 MODEL = flags.DEFINE_string('model', None, 'export, run or shipped name', required=True)
 DATA = flags.DEFINE_list('data', None, 'folders of images or of pairs, comma-separated; @2 halves the images first', required=True)
 OUT = flags.DEFINE_string('out', None, 'where the folders go', required=True)
+TRUTH = flags.DEFINE_bool('truth', True, 'also copy what the images imitate; without it students are scored by the teacher alone')
 
 
 def main(_):
@@ -35,19 +39,24 @@ def main(_):
         name = pathlib.Path(folder.partition('@')[0]).name
         target = pathlib.Path(OUT.value) / f'{name}_teacher'
         if target.exists():
+            old = '' if (target / layouts.CARD).is_file() else f', without {layouts.CARD}: delete it to have it made anew'
+            writers.say(f'{target} is there and kept{old}')
             continue
         temporary = target.with_name(f'.{target.name}.{os.getpid()}')
-        for part in ('HR', f'LR_x{s}'):
-            (temporary / part).mkdir(parents=True)
         source = sources.folder(folder, scale=s)
+        source = source.take(i for i, shape in enumerate(source.shapes) if min(shape) >= s)
         try:
-            for i, stem in enumerate(source.names):
-                hr, lr = source.read(i)
-                lr = downscale(hr[: len(hr) // s * s, : hr.shape[1] // s * s], s) if lr is None else lr
+            for i in range(len(source)):
+                # of a teacher's pictures the truth, where it is known
+                ((stem, lr, hr),) = benchmarks.collect([source.entry(i)], s, downscale, source.where)
                 sr = np.asarray(teacher(np.float32(lr[None]) / np.float32(255)))[0]
-                for part, image in (('HR', np.uint8(np.round(255 * metrics.quantise(sr)))), (f'LR_x{s}', lr)):
-                    Image.fromarray(image).save(temporary / part / f'{stem}.png')
+                images = {'HR': np.uint8(np.round(255 * metrics.quantise(sr))), f'LR_x{s}': lr, 'truth': hr}
+                for part in list(images)[: 2 + TRUTH.value]:
+                    (temporary / part).mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(images[part]).save(temporary / part / f'{stem}.png')
                 commands.progress(name, i + 1, len(source))
+            card = {'teacher': MODEL.value, 'scale': s, 'source': folder, **({'truth': 'truth'} if TRUTH.value else {})}
+            (temporary / layouts.CARD).write_text(json.dumps(card, indent=1) + '\n')
             os.replace(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import pathlib
 import re
 import sys
 import time
@@ -11,6 +10,7 @@ import jax
 from absl import app, flags, logging
 
 from kdsr import writers
+from kdsr.paths import expanded
 
 # What bad input raises; anything else is a defect of ours and keeps its traceback.
 EXPECTED = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
@@ -49,8 +49,8 @@ def guarded(main):
     def wrapped(argv):
         if not flags.FLAGS['verbosity'].present:
             logging.set_verbosity(logging.WARNING)  # Orbax and jax tell a lot; --verbosity=0 lets them
-        cache()
         try:
+            cache()
             return main(argv)
         except EXPECTED as e:
             if logging.get_verbosity() >= logging.DEBUG:
@@ -67,7 +67,7 @@ def guarded(main):
 def cache():
     """Turns on the persistent compilation cache ($KDSR_CACHE/xla or ~/.cache/kdsr/xla)."""
     if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
-        folder = pathlib.Path(os.environ.get('KDSR_CACHE', '~/.cache/kdsr')).expanduser() / 'xla'
+        folder = expanded(os.environ.get('KDSR_CACHE') or '~/.cache/kdsr') / 'xla'
         jax.config.update('jax_compilation_cache_dir', str(folder))
         jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 

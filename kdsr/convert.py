@@ -9,7 +9,6 @@ python -m kdsr.convert vgg19.pth --model=vgg --out=../weights/vgg19 --arg weight
 import ast
 import hashlib
 import os
-import pathlib
 import shutil
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from absl import flags
 from kdsr import commands, foreign, models
 from kdsr.foreign import bounds, formats, names
 from kdsr.models import exports
-from kdsr.temporary import beside
+from kdsr.paths import beside, expanded
 
 
 class Made(NamedTuple):
@@ -65,8 +64,7 @@ def convert(source, model, out, *, args=None, dtype='float32', key='', max_gib=b
       ValueError: unknown model or argument; the source is damaged, more than weights, or of another model: the line lists
         names and shapes of both sides, and the model that it looks like.
     """
-    out, given = pathlib.Path(out).expanduser(), dict(args or {})
-    source = pathlib.Path(os.path.expanduser(source))
+    out, source, given = expanded(out), expanded(source), dict(args or {})
     if model:
         foreign.model(model)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

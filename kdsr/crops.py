@@ -11,7 +11,6 @@ from kdsr import evaluate, metrics, models, runs
 from kdsr.data import benchmarks, pipeline, sources
 
 SIDE = 128  # HR pixels of a crop
-MARGIN = 48  # LR pixels around it that are upscaled too: more than an EDSR of 16 blocks sees
 PANEL, GAP, TEXT = 256, 6, 14  # pixels
 PER_LINE = 6
 
@@ -33,16 +32,18 @@ def hardest(lr, hr, scale, side):
     return int(top), int(left), float(windows.max()) / side**2
 
 
-def upscaled(fn, lr, top, left, side, scale, margin=MARGIN):
-    """`fn`'s HR pixels of one LR window, made from the window and `margin` LR pixels around it.
+def upscaled(fn, lr, top, left, side, scale, margin=None):
+    """`fn`'s HR pixels of one LR window, float32, as they are in the whole image: made from it and `margin` LR pixels around it.
 
-    The piece has one size for all windows of large images, so that a network compiles once. The pixels are those of the whole
-    image where the network sees at most `margin` pixels far; with global pooling it sees everything, and they differ a little.
+    The piece has one size for all windows of large images, so that a network compiles once. `margin` is by default as far as the
+    network sees (`models.radius`); one that sees everything, and a `fn` that is no network, is given the whole image.
     """
+    module = getattr(fn, 'module', None)
+    margin = models.radius(module) if margin is None and module else margin
     starts, piece = [], lr[None]
     for axis, at in ((1, top), (2, left)):
-        length = min(side + 2 * margin, piece.shape[axis])
-        start = min(max(at - margin, 0), piece.shape[axis] - length)
+        length = piece.shape[axis] if margin is None else min(side + 2 * margin, piece.shape[axis])
+        start = min(max(at - (margin or 0), 0), piece.shape[axis] - length)
         piece = np.take(piece, range(start, start + length), axis)
         starts.append(scale * (at - start))
     sr = np.asarray(fn(np.float32(piece) / np.float32(255)))[0]
@@ -84,9 +85,10 @@ def draw(groups, path, *, data='', images=3, progress=None):
         missing += reasons
         if len(fns) == 1:
             continue
-        chosen = choose(examples(data, scale), scale, images)
+        candidates = examples(data, scale)
+        chosen = choose(candidates, scale, images)
         for i, place in enumerate(chosen, 1):
-            rows.append(panels(fns, scale, *place))
+            rows.append(panels(fns, scale, *place, aim='teacher' if place[0][0] in candidates.unknown else 'HR'))
             if progress:
                 progress(i, len(chosen))
     if rows:
@@ -111,12 +113,12 @@ def choose(candidates, scale, count):
     return [place for _, place in sorted(found, key=lambda item: -item[0])[:count]]
 
 
-def panels(fns, scale, example, top, left, side):
-    """[(caption, uint8 image)] of one row: where it is, HR, and each network with the PSNR (Y) of the window."""
+def panels(fns, scale, example, top, left, side, aim='HR'):
+    """[(caption, uint8 image)] of one row: where it is, HR (`aim`: what that is), and each network with the window's PSNR (Y)."""
     name, lr, hr = example
     box = [scale * v for v in (left, top, left + side, top + side)]
     crop = hr[box[1] : box[3], box[0] : box[2]]
-    row = [(f'{name} x{scale}', _overview(hr, box)), ('HR', _enlarged(crop))]
+    row = [(f'{name} x{scale}', _overview(hr, box)), (aim, _enlarged(crop))]
     for label, fn in fns.items():
         sr = upscaled(fn, lr, top, left, side, scale)
         score = metrics.psnr_y(np.float64(sr), crop, 0)

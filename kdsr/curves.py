@@ -39,7 +39,8 @@ def draw(groups, references, path):
     """
     from matplotlib import figure
 
-    levels = [(r['run'], k, r[k]) for r in references for k in r if k.startswith('validation/') and k.endswith('psnr_y mean')]
+    levels = [(r['run'], k, r[k]) for r in references for k in r if k.startswith('validation/') and k.endswith(' psnr_y mean')]
+    levels = [level for level in levels if np.isfinite(level[2])]
     levels = [(f'{run} ({key.split()[0]}): {v:.2f} dB', v) for run, key, v in levels]
     names, late = loss_parts(groups), second_half(groups)
     last = max((line['step'] for g in groups for run in g.runs for line in run.lines), default=1)
@@ -70,6 +71,7 @@ def draw(groups, references, path):
 def second_half(groups):
     """Limits {'xlim', 'ylim'} of the later validations, where the runs are told apart; {} with fewer than 3 of them."""
     scores = [point for g in groups for run in g.runs for point in run.curve('val/psnr_y').items()]
+    scores = [(step, value) for step, value in scores if np.isfinite(value)]
     end = max((step for step, _ in scores), default=0)
     late = [(step, value) for step, value in scores if step >= end / 2]
     if len({step for step, _ in late}) < 3:

@@ -14,7 +14,7 @@ import time
 
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
+from absl import flags, logging
 
 from kdsr import commands, metrics, models, writers
 from kdsr.data import benchmarks
@@ -23,6 +23,9 @@ from kdsr.models import exports, perceptual
 from kdsr.protocols import PROTOCOLS
 
 FORMATS = {'psnr_y': '.3f', 'ssim_y': '.4f', 'psnr_rgb': '.3f', 'ssim_rgb': '.4f', 'lpips': '.4f'}
+TEACHER = 'teacher_'  # before a column's name: compared with a teacher's pictures, and not with the truth
+FORMATS |= {TEACHER + k: v for k, v in FORMATS.items()}
+LPIPS_SIDES = {None: 1, '': 1, 'alex': 31, 'vgg': 16}  # pixels: the smallest image that the network takes
 
 
 def bicubic(scale):
@@ -60,37 +63,111 @@ def lpips(net='alex'):
     return column
 
 
+def smallest(scale, protocol='y8', lpips=''):
+    """The shortest side of an HR image that can be scored, pixels, a multiple of `scale`: SSIM's window inside the border."""
+    side = max(2 * PROTOCOLS[protocol].border(scale) + metrics.WINDOW, LPIPS_SIDES[lpips])
+    return -(-side // scale) * scale
+
+
+def scorable(examples, scale, where, protocol='y8', lpips=''):
+    """The `benchmarks.Examples` among `examples` that can be scored; a warning names the others, and those of one colour.
+
+    Raises ValueError where there is none.
+    """
+    side = smallest(scale, protocol, lpips)
+    small = [name for name, _, hr in examples if min(hr.shape[:2]) < side]
+    if len(small) == len(examples):
+        raise ValueError(f'none of the {len(examples)} images in {where} has both sides of {side} pixels, the least to be scored')
+    if small:
+        logging.warning(
+            '%d of %d images in %s are smaller than %dx%d and left out: %s',
+            len(small), len(examples), where, side, side, ', '.join(small),
+        )  # fmt: skip
+    kept = benchmarks.Examples(examples).only(lambda example: example.name not in small) if small else examples
+    if flat := [name for name, _, hr in kept if _is_flat(hr)]:
+        logging.warning(
+            '%d of %d images in %s are of one colour, and not in the means of PSNR: %s',
+            len(flat), len(kept), where, ', '.join(flat),
+        )  # fmt: skip
+    return kept
+
+
+def _is_flat(hr):
+    return bool((hr == hr[:1, :1]).all())
+
+
 def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None):
     """Means over images and per-image values.
 
+    PSNR is infinite where an image is met exactly. Such values count in no mean, unless there are no others; those of images of
+    one colour never do where there are others, so that networks which meet them and networks which do not are compared on the
+    same images.
+
     Args:
       fn: `[1, h, w, C]` in [0, 1] -> `[1, s*h, s*w, C]`, C being the protocol's 3 or 1.
-      examples: (name, lr, hr) of uint8 images.
+      examples: (name, lr, hr) of uint8 images. Of `benchmarks.Examples` with a teacher's pictures the columns 'teacher_psnr_y',
+        ... compare with those; where the truth is unknown there are no others.
       progress: called with (done, total) after each image.
       extra: more columns {name: function(sr, hr, border)} besides the protocol's, e.g. `{'lpips': lpips('alex')}`; they get
         sr as floats not yet rounded, hr as uint8, each `[H, W, 3]` (of a protocol for Y: both floats `[H, W, 1]`).
 
     Returns: {'psnr_y': mean, ..., 'images': {name: {'psnr_y': ..., ...}}}.
     """
-    protocol = PROTOCOLS[protocol]
+    return _score(lambda name, shown: np.float64(fn(shown[None])[0]), examples, scale, protocol, progress, extra)
+
+
+def score_teacher(examples, scale, *, protocol='y8', extra=None):
+    """`score` of the teacher's pictures that `benchmarks.Examples` hold, where the truth is known."""
+    images = PROTOCOLS[protocol].images
+    stored = {name: images(lr, examples.teacher[name], scale)[1] for name, lr, _ in examples if name in examples.teacher}
+    unit = lambda image: image / 255 if image.dtype == np.uint8 else image
+    known = [example for example in examples if example.name in stored and example.name not in examples.unknown]
+    return _score(lambda name, _: np.float64(unit(stored[name])), known, scale, protocol, None, extra)
+
+
+def _score(make, examples, scale, protocol, progress, extra):
+    """`score` of what `make(name, shown)` gives, floats `[H, W, C]`."""
+    protocol, examples, images, flat = PROTOCOLS[protocol], benchmarks.Examples(examples), {}, set()
     border, columns = protocol.border(scale), {**protocol.columns, **(extra or {})}
-    images = {}
     for name, lr, hr in examples:
-        shown, hr = protocol.images(lr, hr, scale)
-        sr = np.float64(fn(shown[None])[0])
-        images[name] = {k: float(f(sr, hr, border)) for k, f in columns.items()}
+        shown, truth = protocol.images(lr, hr, scale)
+        sr = make(name, shown)
+        aims = {} if name in examples.unknown else {'': truth}
+        if name in examples.teacher:
+            aims[TEACHER] = protocol.images(lr, examples.teacher[name], scale)[1]
+        images[name] = {prefix + k: float(f(sr, aim, border)) for prefix, aim in aims.items() for k, f in columns.items()}
+        flat |= {name} if _is_flat(hr) else set()
         if progress:
             progress(len(images), len(examples))
-    means = {k: float(np.mean([v[k] for v in images.values()])) for k in columns}
-    return {**means, 'images': images}
+    found = {k: [(n, v[k]) for n, v in images.items() if k in v] for k in [p + k for p in ('', TEACHER) for k in columns]}
+    return {**{k: _mean(v, flat if 'psnr' in k else ()) for k, v in found.items() if v}, 'images': images}
+
+
+def _mean(values, left_out):
+    """Mean of [(name, value)] but for the infinite and those `left_out`, where there are others."""
+    counted = [v for name, v in values if name not in left_out] or [v for _, v in values]
+    return float(np.mean([v for v in counted if v != np.inf] or counted))
+
+
+def psnr_of(found):
+    """The one number of a score: its mean PSNR of Y against the truth, against the teacher where nobody knows the truth."""
+    return found['psnr_y'] if 'psnr_y' in found else found[TEACHER + 'psnr_y']
 
 
 def results(fns, examples_by_set, scale, **options):
-    """{network: {'Set5/x4': score}} for networks {name: fn} on sets {name: examples}; options as of `score`."""
-    return {
+    """{network: {'Set5/x4': score}} for networks {name: fn} on sets {name: examples}; options as of `score`.
+
+    Where sets hold a teacher's pictures, the teacher has its scores on them as well.
+    """
+    found = {
         net: {f'{s}/x{scale}': score(fn, examples, scale, **options) for s, examples in examples_by_set.items()}
         for net, fn in fns.items()
     }
+    taught = {f'{s}/x{scale}': e for s, e in examples_by_set.items() if getattr(e, 'teacher', None)}
+    if taught:
+        name = 'teacher' if 'teacher' not in fns else "pictures' teacher"
+        found[name] = {s: score_teacher(e, scale, **options) for s, e in taught.items()}
+    return found
 
 
 def load(model, scale, protocol='y8'):
@@ -114,7 +191,7 @@ FLAGS = flags.FLAGS
 def define_flags():
     """The command's flags, declared when it runs and not when it is imported."""
     flags.DEFINE_string('model', None, "export directory, run directory, name of a shipped model, or 'bicubic'", required=True)
-    flags.DEFINE_list('data', None, 'benchmark folders (HR/, and LR_x4/ or LR_bicubic/X4/), comma-separated', required=True)
+    flags.DEFINE_list('data', None, 'folders of HR images, or HR/ and LR_x4/ or LR_bicubic/X4/, comma-separated', required=True)
     flags.DEFINE_list('scale', [], "scales, e.g. 2,3,4 (default: the model's own)")
     flags.DEFINE_enum('protocol', 'y8', sorted(PROTOCOLS), 'how images are compared, see kdsr/protocols.py')
     flags.DEFINE_enum('lpips', None, ['alex', 'vgg'], 'one column more: LPIPS by AlexNet or VGG16 (lower is better)')
@@ -125,26 +202,29 @@ def define_flags():
 def main(_):
     """Runs the command."""
     flag = flags.FLAGS
-    found, began = {}, time.perf_counter()
+    found, teachers, began = {}, {}, time.perf_counter()
     if flag.lpips and PROTOCOLS[flag.protocol].channels == 1:
         raise ValueError(f'--lpips compares colour images, --protocol={flag.protocol} has Y alone: choose another --protocol')
     extra = {'lpips': lpips(flag.lpips)} if flag.lpips else {}
-    for scale, fn in load(flag.model, [int(s) for s in flag.scale], flag.protocol).items():
-        fn = self_ensemble(fn) if flag.self_ensemble else fn
-        for folder in flag.data:
-            examples = benchmarks.read(folder, scale)
-            name = f'{pathlib.Path(folder).resolve().name}/x{scale}'
-            show = functools.partial(commands.progress, name)
-            found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show, extra=extra)
-    columns = {'image': '', **{k: FORMATS[k] for k in [*PROTOCOLS[flag.protocol].columns, *extra]}}
+    fns = load(flag.model, [int(s) for s in flag.scale], flag.protocol)
+    sets = {(name, scale): examples for scale in fns for name, examples in benchmarks.sets(flag.data, scale).items()}
+    sets = {(name, scale): scorable(e, scale, name, flag.protocol, flag.lpips) for (name, scale), e in sets.items()}
+    for (name, scale), examples in sets.items():
+        fn, name = self_ensemble(fns[scale]) if flag.self_ensemble else fns[scale], f'{name}/x{scale}'
+        show = functools.partial(commands.progress, name)
+        found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show, extra=extra)
+        if examples.teacher:
+            teachers[name] = score_teacher(examples, scale, protocol=flag.protocol, extra=extra)
+    columns = {'image': '', **{k: f for k, f in FORMATS.items() if any(k in values for values in found.values())}}
     for name, values in found.items():
         rows = [{'image': i, **v} for i, v in values['images'].items()]
-        print(f'\n{name}\n' + writers.table([*rows, {'image': 'mean', **values}], columns))
+        rows += [{'image': 'mean', **values}, *([{'image': 'teacher, mean', **teachers[name]}] if name in teachers else [])]
+        print(f'\n{name}\n' + writers.table(rows, {k: f for k, f in columns.items() if k == 'image' or k in values}))
     label = flag.model + (' +self-ensemble' if flag.self_ensemble else '')
     print(f'\n{label}, protocol {flag.protocol}' + (f', LPIPS ({flag.lpips})' if flag.lpips else ''))
-    print(
-        writers.table([{'set': k, **v} for k, v in found.items()], {'set': '', **{k: FORMATS[k] for k in columns if k != 'image'}})
-    )
+    rows = [{'set': k, **v} for k, v in found.items()]
+    rows += [{'set': f'{k}, the teacher', **v} for k, v in teachers.items()]
+    print(writers.table(rows, {'set': '', **{k: FORMATS[k] for k in columns if k != 'image'}}))
     print(f'{time.perf_counter() - began:.1f} s')
     if flag.json:
         temporary = flag.json + '.tmp'

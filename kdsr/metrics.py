@@ -14,6 +14,8 @@ Y_WEIGHTS = (65.481, 128.553, 24.966)
 # The code of EDSR, RCAN and FAKD weighs the RGB difference with these, over 256 instead of 255.
 Y_WEIGHTS_EDSR = tuple(w * 255 / 256 for w in (65.738, 129.057, 25.064))
 
+WINDOW = 11  # pixels: the side of SSIM's window, and so of the smallest image that has an SSIM
+
 
 def _arrays(*images):
     """The array module of `images`, and the images as floats in [0, 1]."""
@@ -107,8 +109,8 @@ def ssim(a, b, *, peak=1.0):
     eq. 13; region and window of the authors' ssim_index.m.
     """
     xp, a, b = _pair(a, b)
-    if min(a.shape[-3:-1]) < 11:
-        raise ValueError(f'SSIM needs at least 11x11 pixels, got {a.shape[-3]}x{a.shape[-2]}')
+    if min(a.shape[-3:-1]) < WINDOW:
+        raise ValueError(f'SSIM needs at least {WINDOW}x{WINDOW} pixels, got {a.shape[-3]}x{a.shape[-2]}')
     # With p = a + b and m = a - b the two factors of eq. 13 are 1 - mean(m)^2 / (...) and 1 - var(m) / (...): no
     # difference of large numbers is left but var(p), and subtracting a constant makes that safe in float32.
     p, m = (a + b) / peak, (a - b) / peak

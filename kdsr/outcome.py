@@ -8,11 +8,12 @@ import sys
 import jax
 import numpy as np
 
-from kdsr import cost, evaluate, metrics, models, parallel, writers
+from kdsr import cost, crops, evaluate, metrics, models, parallel, writers
 from kdsr.data import benchmarks, pipeline, sources
 from kdsr.models import exports
 
 COLUMNS = {'set': '', 'network': '', **{k: evaluate.FORMATS[k] for k in ('psnr_y', 'ssim_y', 'psnr_rgb')}, 'gain_db': '+.3f'}
+COLUMNS |= {k: v for k, v in evaluate.FORMATS.items() if k not in COLUMNS}
 COST_COLUMNS = {'network': '', 'parameters': ',', 'gmacs': '.2f', 'ms': '.1f'}
 
 
@@ -22,9 +23,16 @@ class Outcome:
     def __init__(self, config, workdir, samples=None):
         self.config, self.workdir, self.samples = config, pathlib.Path(workdir), samples and jax.jit(samples)
         source = sources.open_source(config.data, config.scale)
-        training, held_out = sources.split(source)
+        least = evaluate.smallest(config.scale, lpips=config.lpips)
+        training, held_out = sources.split(source, smallest=least)
         self.training = training if config.data.training else None
-        self.examples = pipeline.validation_examples(held_out, config.scale, config.data.validation_images)
+        examples = pipeline.validation_examples(held_out, config.scale, config.data.validation_images, least)
+        if not examples:
+            raise ValueError(f'{source.where} leaves no image for validation: it takes two, of at least {least}x{least} pixels')
+        folders = filter(None, config.benchmarks.split(','))
+        sets = {'validation': examples, **benchmarks.sets(folders, config.scale, taken=['validation'])}
+        self.sets = {k: evaluate.scorable(v, config.scale, k, lpips=config.lpips) for k, v in sets.items()}
+        self.examples, self.still = self.sets['validation'], {}
         self.student = exports.upscaler(models.build_block(config.student, config), None)
         self.check_channels()
         self.others = {'bicubic': evaluate.bicubic(config.scale)}
@@ -63,7 +71,7 @@ class Outcome:
         if parallel.is_main():
             self.picture(network, step, writer)
             self.invented(state, step)
-        return found['psnr_y']
+        return evaluate.psnr_of(found)
 
     def invented(self, state, step):
         """samples/invented_N.png: a row for each kind of images that the method makes of its own."""
@@ -74,46 +82,46 @@ class Outcome:
             writers.comparison(rows, self.workdir / 'samples' / f'invented_{step:07d}.png')
 
     def picture(self, network, step, writer, side=64):
-        """samples/step_N.png: the middle of two validation images as LR bicubic | student | teacher | HR."""
-        folder, s, rows = self.workdir / 'samples', self.config.scale, []
+        """samples/step_N.png: the middle of two validation images as LR bicubic | student | teacher | HR.
+
+        Each is a cut of the whole image. Where a teacher made the pictures, its picture comes before HR, which is the truth, or
+        stands for it where the truth is unknown.
+        """
+        folder, s, rows, examples = self.workdir / 'samples', self.config.scale, [], self.examples
         folder.mkdir(parents=True, exist_ok=True)
-        for name, lr, hr in self.examples[:2]:
-            top, left = max(lr.shape[0] - side, 0) // 2, max(lr.shape[1] - side, 0) // 2
-            lr = np.float32(lr[None, top : top + side, left : left + side]) / 255
-            hr = np.float32(hr[s * top : s * (top + side), s * left : s * (left + side)]) / 255
-            panels = {'bicubic': self.others['bicubic'](lr), 'student': network(lr)}
-            if 'teacher' in self.others:
-                panels['teacher'] = self.others['teacher'](lr)
-            images = {k: np.asarray(v[0]) for k, v in panels.items()}
+        for name, lr, hr in examples[:2]:
+            top, left = (max(length - side, 0) // 2 for length in lr.shape[:2])
+            place, window = (lr, top, left, side, s), np.s_[s * top : s * (top + side), s * left : s * (left + side)]
+            if name not in self.still:  # the same at every step
+                self.still[name] = {k: crops.upscaled(fn, *place) for k, fn in self.others.items()}
+            images = {'bicubic': self.still[name]['bicubic'], 'student': crops.upscaled(network, *place), **self.still[name]}
+            if name in examples.teacher and name not in examples.unknown:
+                images["teacher's picture"] = np.float32(examples.teacher[name][window]) / 255
+            aim, hr = "teacher's picture" if name in examples.unknown else 'HR', np.float32(hr[window]) / 255
             row = [(f'{name} {k} {metrics.psnr_y(v, hr, s):.2f} dB', v) for k, v in images.items()]
-            rows.append([*row, ('HR', hr)])
+            rows.append([*row, (aim, hr)])
             writer.image(step, f'samples/{name}', np.concatenate([v for _, v in rows[-1]], 1))
         writers.comparison(rows, folder / f'step_{step:07d}.png')
 
     def finish(self, state, facts):
         """Scores all networks on the validation images and the benchmarks, exports the student, writes results.json."""
         config, student = self.config, self.network(state)
-        sets = {'validation': self.examples}
-        for folder in filter(None, config.benchmarks.split(',')):
-            sets[pathlib.Path(folder).name] = benchmarks.read(folder, config.scale)
         others = {k: v for k, v in self.others.items() if k != 'bicubic'}
         fns = {'bicubic': self.others['bicubic'], 'student': student, **self.blended(state), **others}
         extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
-        found = evaluate.results(fns, sets, config.scale, extra=extra)
+        found = evaluate.results(fns, self.sets, config.scale, extra=extra)
         costs = {k: cost.summary(v) for k, v in fns.items() if k != 'bicubic'}
-        rows = [
-            {'set': s, 'network': k, **found[k][s], 'gain_db': found[k][s]['psnr_y'] - found['bicubic'][s]['psnr_y']}
-            for s in found['student']
-            for k in fns
-        ]
+        rows = [{'set': s, 'network': k, **found[k][s]} for s in found['student'] for k in found if s in found[k]]
+        for row in rows:
+            if np.isfinite(row.get('psnr_y', np.inf)):
+                row['gain_db'] = row['psnr_y'] - found['bicubic'][row['set']]['psnr_y']
         results = {**found, 'cost': costs, **facts}
         if parallel.is_main():
             self.export(state, found['student'], facts)
             temporary = self.workdir / 'results.json.tmp'
             temporary.write_text(json.dumps(results, indent=1) + '\n')
             os.replace(temporary, self.workdir / 'results.json')
-            columns = COLUMNS | ({'lpips': evaluate.FORMATS['lpips']} if extra else {})
-            print('\n' + writers.table(rows, columns))
+            print('\n' + writers.table(rows, {k: v for k, v in COLUMNS.items() if any(k in row for row in rows)}))
             print('\n' + writers.table([{'network': k, **v} for k, v in costs.items()], COST_COLUMNS))
             print(
                 f'(gain over bicubic; GMACs and ms on a {costs["student"]["lr_shape"][2]}x{costs["student"]["lr_shape"][1]} '

@@ -32,7 +32,7 @@ def summary(label, results, network, seeds=()):
         values = [r[network][name][metric] for r in results if metric in r[network].get(name, {})]
         if values:
             row[f'{name} {metric} mean'] = float(np.mean(values))
-            row[f'{name} {metric} std'] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            row[f'{name} {metric} std'] = float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None
     costs = [{**r, **r.get('cost', {}).get(network, {})} for r in results]
     for key in COSTS:
         values = [c[key] for c in costs if key in c]
@@ -60,7 +60,8 @@ def references(finished):
 
 
 def _agree(a, b):
-    return all(abs(a[name]['psnr_y'] - b[name]['psnr_y']) < SAME_DB for name in a.keys() & b.keys())
+    pairs = [(a[name].get('psnr_y', 0), b[name].get('psnr_y', 0)) for name in a.keys() & b.keys()]
+    return all(one == other or abs(one - other) < SAME_DB for one, other in pairs)  # two infinite ones are equal
 
 
 def markdown(rows):

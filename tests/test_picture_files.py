@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_upscale import model, saved  # noqa: F401 the fixture
 
-from kdsr import pictures, temporary, upscale
+from kdsr import paths, pictures, upscale
 from kdsr.pictures import files
 
 
@@ -171,7 +171,8 @@ def test_folders_and_suffixes_that_cannot_be(here):
         plan('a.png', out='a.png')
     with pytest.raises(ValueError, match='--suffix=/b is added to the names of files and cannot hold a /'):
         plan('a.png', suffix='/b')
-    assert plan('~nobody-of-this-name/a.png').jobs[0].source == pathlib.Path('~nobody-of-this-name/a.png')
+    with pytest.raises(ValueError, match='no home directory'):
+        plan('~nobody-of-this-name/a.png')
     assert plan('a.png', out='~').jobs[0].target == pathlib.Path.home() / 'a_x2.png'
 
 
@@ -188,7 +189,7 @@ def test_names_of_any_length(here, model, capsys):  # noqa: F811
 
 
 def test_temporary_names():
-    assert temporary.beside('b/a.png', '.part') == pathlib.Path('b/.a.png.part')
-    names = {temporary.beside(f'{"é" * 200}{i}', '.part').name for i in range(100)}
+    assert paths.beside('b/a.png', '.part') == pathlib.Path('b/.a.png.part')
+    names = {paths.beside(f'{"é" * 200}{i}', '.part').name for i in range(100)}
     assert len(names) == 100 and all(len(os.fsencode(name)) < 120 for name in names)
-    assert temporary.beside('a' * 101, '.part') == temporary.beside('a' * 101, '.part')
+    assert paths.beside('a' * 101, '.part') == paths.beside('a' * 101, '.part')

@@ -1,15 +1,16 @@
-"""Benchmark folders (Set5, Set14, B100, ...) as pairs of LR and HR images."""
+"""Pictures to score networks on, as pairs of LR and HR: benchmark folders (Set5, Set14, B100, ...) and whole images of a source."""
 
 import os
 import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
-from kdsr.data.images import list_images, read_rgb
+from kdsr.data import cache, layouts
 from kdsr.data.resize import imresize
-
-LAYOUTS = 'HR/ with LR_x{s}/ or LR_bicubic/X{s}/ beside it (optional), or HR images directly in the folder'
+from kdsr.paths import expanded
 
 
 class Example(NamedTuple):
@@ -20,78 +21,103 @@ class Example(NamedTuple):
     hr: np.ndarray
 
 
-def read(folder: str | os.PathLike, scale: int) -> list[Example]:
-    """All images of a benchmark, sorted by file name.
+class Examples(list):
+    """A list of Example that knows which of its pictures a teacher made.
 
-    The folder holds `HR/` and, if given, the LR images in `LR_x4/` or `LR_bicubic/X4/`, named as the HR (`baby.png`) or
-    with the scale (`babyx4.png`), in any image format. A folder with images and no `HR/` counts as HR. HR is cropped to
-    a multiple of the scale. Missing LR folders are replaced by the benchmarks' own convention: MATLAB's bicubic with
-    replicated border, which reproduces the LR images in circulation for Set5, Set14 and BSD100 bit for bit.
+    teacher: {name: its picture, uint8 like HR} where the folder holds a teacher's pictures; an Example's `hr` is then the truth,
+    but for the `unknown` names, where nobody knows it and `hr` is the teacher's picture as well.
+    """
+
+    def __init__(self, examples=()):
+        super().__init__(examples)
+        self.teacher = dict(getattr(examples, 'teacher', {}))
+        self.unknown = set(getattr(examples, 'unknown', ()))
+
+    def only(self, wanted):
+        """Those for which `wanted(example)`."""
+        kept = Examples(self)
+        kept[:] = filter(wanted, self)
+        return kept
+
+
+def lowered(hr: np.ndarray, scale: int) -> np.ndarray:
+    """LR as the benchmarks' own was made: MATLAB's bicubic with replicated border, bit for bit that of Set5, Set14 and BSD100."""
+    return imresize(hr, 1 / scale, border='replicate', round_between=True)
+
+
+def read(folder: str | os.PathLike, scale: int) -> Examples:
+    """All images of a benchmark, sorted by name.
+
+    The folder is in one of `layouts.LAYOUTS`, read as training reads it, in any image format. HR is cropped to a multiple of the
+    scale. Missing LR folders are replaced by what `lowered` makes. Of a folder of a teacher's pictures
+    (benchmarks/teacher_images.py) HR is the truth beside them, where that is known. Images that cannot be used are left out,
+    and named in a warning.
 
     Raises:
-      FileNotFoundError: no such folder, no images in it, or no LR partner for an HR image.
-      ValueError: two HR images of one name, an LR image that is not HR / scale in size, or a scale that is not a
-        positive integer; and the errors of `images.read_rgb`.
+      FileNotFoundError, ValueError: as of `layouts.entries`; or no image can be used; or a scale that is not a positive integer.
     """
     if scale < 1 or int(scale) != scale:
         raise ValueError(f'benchmark scale must be a positive integer, got {scale}')
-    folder, scale = pathlib.Path(folder), int(scale)
-    partner = _lr_partner(folder, scale)
-    return [_example(path, partner(path), scale) for path in _hr_files(folder, scale)]
+    return collect(layouts.entries(folder, scale=int(scale)), int(scale), lowered, f"'{folder}'")
 
 
-def _hr_files(folder, scale):
-    layouts = LAYOUTS.format(s=scale)
-    if not folder.is_dir():
-        raise FileNotFoundError(f'{folder}: no such benchmark folder; expected {layouts}')
-    inside = folder / 'HR' if (folder / 'HR').is_dir() else folder
-    files = list_images(inside)
-    if not files:
-        raise FileNotFoundError(f'{inside}: no images here; expected {layouts}')
-    _by_stem(files)
-    return files
+def sets(folders, scale: int, taken=()) -> dict[str, Examples]:
+    """{name: `read(folder)`} by the folders' own names; ValueError where two, or one and one `taken`, have the same."""
+    found = {}
+    for folder in folders:
+        name = set_name(folder)
+        if name in found or name in taken:
+            raise ValueError(f"two sets are called '{name}', and scores go by that name: give '{folder}' another (a link will do)")
+        found[name] = read(folder, scale)
+    return found
 
 
-def _lr_partner(folder, scale):
-    """A function from the HR file to its LR file, or to None where this benchmark has no LR for the scale."""
-    found = [f for f in (folder / f'LR_x{scale}', folder / 'LR_bicubic' / f'X{scale}') if f.is_dir()]
-    if not found:
-        return lambda hr: None
-    lr = _by_stem(list_images(found[0]))
-
-    def partner(hr):
-        for stem in (hr.stem, f'{hr.stem}x{scale}'):
-            if stem in lr:
-                return lr[stem]
-        raise FileNotFoundError(
-            f'{hr}: its LR image is missing: neither {hr.stem}.png nor {hr.stem}x{scale}.png (or another image format) '
-            f'is in {found[0]}; add it, or remove that folder to have LR made from HR'
-        )
-
-    return partner
+def set_name(folder: str | os.PathLike) -> str:
+    """What a benchmark is called in tables: the last part of its path."""
+    return pathlib.Path(os.path.abspath(expanded(folder))).name
 
 
-def _by_stem(files):
-    stems = {}
-    for path in files:
-        if path.stem in stems:
-            raise ValueError(f'{path} and {stems[path.stem].name} have the same name: keep one of them')
-        stems[path.stem] = path
-    return stems
+def collect(entries: list[cache.Entry], scale: int, lower: Callable, where: str) -> Examples:
+    """Examples of decoded `entries`; LR that is missing is `lower(hr, scale)`. Those that cannot be used are named and left out.
+
+    Raises ValueError where there are entries and none can be used.
+    """
+    found, skipped, larger, paired = Examples(), [], [], 0
+    for entry in entries:
+        pair, reason = cache.load(entry)
+        try:
+            if reason:
+                raise ValueError(reason)
+            example, teacher, known = _example(entry, *pair, scale, lower)
+        except (OSError, ValueError) as e:
+            skipped.append(str(e))
+            continue
+        found.append(example)
+        found.teacher |= {} if teacher is None else {entry.name: teacher}
+        found.unknown |= set() if known else {entry.name}
+        paired += pair[1] is not None
+        larger += [entry.name] if layouts.is_larger(*pair, scale) else []
+    if skipped and not found:
+        raise ValueError(f'none of the {len(entries)} images in {where} can be used, e.g. {skipped[0]}')
+    if skipped:
+        logging.warning('%d of %d images in %s are left out: %s', len(skipped), len(entries), where, '; '.join(skipped))
+    layouts.say_larger(larger, paired, where, scale)
+    return found
 
 
-def _example(path, lr_path, s):
-    hr = read_rgb(path)
-    height, width = hr.shape[0] // s, hr.shape[1] // s
-    if not (height and width):
-        raise ValueError(f'{path}: {hr.shape[0]}x{hr.shape[1]} pixels are too few for scale {s}')
-    hr = np.ascontiguousarray(hr[: s * height, : s * width])
-    if lr_path is None:
-        return Example(path.stem, imresize(hr, 1 / s, border='replicate', round_between=True), hr)
-    lr = read_rgb(lr_path)
-    if lr.shape[:2] != (height, width):
-        raise ValueError(
-            f'{lr_path}: {lr.shape[0]}x{lr.shape[1]} pixels, but {path.name} ({s * height}x{s * width} after cropping) '
-            f'at scale {s} needs {height}x{width}'
-        )
-    return Example(path.stem, lr, hr)
+def _example(entry, hr, lr, scale, lower):
+    """(Example, the teacher's picture or None, whether the truth is known)."""
+    if min(hr.shape[:2]) < scale:
+        raise ValueError(f'{entry.name}: {hr.shape[0]}x{hr.shape[1]} pixels are too few for scale {scale}')
+    hr, lr = layouts.cropped(hr, lr, scale)
+    hr = np.ascontiguousarray(hr)
+    lr = lower(hr, scale) if lr is None else lr
+    if not entry.taught:
+        return Example(entry.name, lr, hr), None, True
+    if not entry.taught.truth:
+        return Example(entry.name, lr, hr), hr, False
+    truth, _ = layouts.cropped(entry.taught.truth(), None, scale)
+    if truth.shape != hr.shape:
+        sizes = f'{truth.shape[0]}x{truth.shape[1]}, the picture of {entry.taught.teacher} {hr.shape[0]}x{hr.shape[1]}'
+        raise ValueError(f'{entry.name}: the truth is {sizes}: make the folder anew')
+    return Example(entry.name, lr, truth), hr, True

@@ -19,6 +19,7 @@ import numpy as np
 from absl import logging
 
 from kdsr import commands
+from kdsr.paths import expanded
 
 MAGIC = b'kdsr-images-1'
 
@@ -29,12 +30,14 @@ class Entry(NamedTuple):
     name: for people. load() -> (hr, lr): uint8 `[H, W, 3]`, and uint8 `[h, w, 3]` or None; may raise on broken files.
     origin: where the pixels come from and how they are treated, e.g. 'photos/a.jpg @2'.
     stamp: any JSON value that changes when the file does, e.g. [size, mtime].
+    taught: layouts.Taught where a teacher made the image, None where it is the truth itself.
     """
 
     name: str
     load: Callable[[], tuple[np.ndarray, np.ndarray | None]]
     origin: str
     stamp: Any
+    taught: Any = None
 
 
 class Decoded(NamedTuple):
@@ -53,7 +56,7 @@ class Decoded(NamedTuple):
 
 def default_dir():
     """$KDSR_CACHE/images, else ~/.cache/kdsr/images."""
-    return pathlib.Path(os.environ.get('KDSR_CACHE') or '~/.cache/kdsr').expanduser() / 'images'
+    return expanded(os.environ.get('KDSR_CACHE') or '~/.cache/kdsr') / 'images'
 
 
 def stamp(*paths):
@@ -69,7 +72,7 @@ def decoded(entries, cache_dir=None):
 
     Raises OSError if the cache cannot be written (full disk, no permission).
     """
-    folder = pathlib.Path(cache_dir).expanduser() if cache_dir else default_dir()
+    folder = expanded(cache_dir) if cache_dir else default_dir()
     identity = json.dumps([[e.name, e.origin] for e in entries])
     path = folder / (hashlib.sha256(MAGIC + identity.encode()).hexdigest()[:20] + '.u8')
     stamps = [e.stamp for e in entries]

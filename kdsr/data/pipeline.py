@@ -7,6 +7,7 @@ import numpy as np
 from absl import logging
 
 from kdsr import metrics
+from kdsr.data import benchmarks
 from kdsr.data.resize import downscale, margin
 from kdsr.types import Batch
 
@@ -138,17 +139,20 @@ def sample_batch(source, *, scale, patch, batch, seed=0):
     return first
 
 
-def validation_examples(source, scale, limit=None):
-    """Whole images [(name, lr, hr)], uint8, HR cropped to a multiple of `scale`; `limit` of them, evenly spread."""
-    usable = [i for i, (h, w) in enumerate(source.shapes) if min(h, w) >= scale]
+def validation_examples(source, scale, limit=None, smallest=1):
+    """Whole images as `benchmarks.Examples`, HR cropped to a multiple of `scale`; `limit` of them, evenly spread.
+
+    Those with a side below `smallest` are left out; a warning names them.
+    """
+    smallest = max(scale, smallest)
+    usable = [i for i, shape in enumerate(source.shapes) if min(shape) >= smallest]
+    if len(usable) < len(source):
+        small = [name for name, shape in zip(source.names, source.shapes, strict=True) if min(shape) < smallest]
+        count = f'{len(small)} of {len(source)} validation images in {source.where}'
+        _warn_once(f'{count} are smaller than {smallest}x{smallest} and left out: {", ".join(small)}')
     count = min(limit or len(usable), len(usable))
-    return [_whole(source, usable[k * len(usable) // count], scale) for k in range(count)]
-
-
-def _whole(source, i, scale):
-    hr, lr = source.read(i)
-    hr = hr[: len(hr) // scale * scale, : hr.shape[1] // scale * scale]
-    return source.names[i], downscale(hr, scale) if lr is None else lr, hr
+    chosen = [source.entry(usable[k * len(usable) // count]) for k in range(count)]
+    return benchmarks.collect(chosen, scale, downscale, source.where)
 
 
 def _large_enough(source, size):

@@ -9,14 +9,13 @@ Train on them with config.data = {source: 'array_record', path: '../data/div2k_s
 import functools
 import json
 import os
-import pathlib
 import shutil
 
 from absl import flags, logging
 
 from kdsr import commands
 from kdsr.data import cache, layouts, records
-from kdsr.temporary import beside
+from kdsr.paths import beside, expanded
 
 
 def starts(length, size, step):
@@ -29,11 +28,11 @@ def cut(hr, lr, *, size, step, scale):
     """[(hr, lr or None)] sub-images of one image, aligned; a side shorter than `size` is kept whole.
 
     Args:
-      hr: `[H, W, 3]`. lr: `[H // scale, W // scale, 3]` or None.
+      hr: `[H, W, 3]`. lr: `[H // scale, W // scale, 3]`, or a pixel more; or None.
       size, step: HR pixels; multiples of `scale` where there is LR.
     """
     s = scale if lr is not None else 1
-    hr = hr[: len(hr) // s * s, : hr.shape[1] // s * s]
+    hr, lr = layouts.cropped(hr, lr, s)
     corners = [(y, x) for y in starts(hr.shape[0], size, step) for x in starts(hr.shape[1], size, step)]
     crop = lambda image, y, x, n: None if image is None else image[y : y + n, x : x + n]
     return [(crop(hr, y, x, size), crop(lr, y // s, x // s, size // s)) for y, x in corners]
@@ -43,7 +42,8 @@ def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=No
     """Writes the sub-images of the folder(s) `path` to the new folder `out`; see `sources.folder` for path and images.
 
     With `scale`, LR partners are cut too where the folder has them. `out` appears whole or not at all; its info.json
-    has count, size, step, source, names, groups (the image that each was cut from), shapes and what was skipped.
+    has count, size, step, source, names, groups (the image that each was cut from), shapes, what was skipped, and teachers (who
+    made each, '' for the truth) where a teacher did.
 
     Args:
       progress: called with (images done, images in all).
@@ -57,12 +57,13 @@ def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=No
     """
     if size < 1 or step < 1 or (scale and (size % scale or step % scale)):
         raise ValueError(f'size {size} and step {step} must be positive' + (f' multiples of {scale}' if scale else ''))
-    out = pathlib.Path(out).expanduser()
+    out = expanded(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"'{out}' has files: choose another --out or delete it first")
     items = layouts.entries(path, scale=scale, downscale=downscale, images=images)
     info = {'count': 0, 'size': size, 'step': step, 'downscale': downscale, 'scale': scale, 'source': str(path)}
     info |= {'images': images, 'names': [], 'groups': [], 'shapes': [], 'skipped': []}
+    larger, pairs = [], 0
     temporary = beside(out, f'.{os.getpid()}.tmp')
     temporary.mkdir(parents=True)
     try:
@@ -73,14 +74,19 @@ def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=No
                 logging.warning('%s skipped: %s', entry.name, reason)
                 info['skipped'].append([entry.name, reason])
             else:
+                pairs += image[1] is not None
+                larger += [entry.name] if layouts.is_larger(*image, scale) else []
                 for n, (hr, lr) in enumerate(cut(*image, size=size, step=step, scale=scale)):
                     writer.write(records.pack(hr, lr))
                     info['names'].append(f'{entry.name}_s{n:03}')
                     info['groups'].append(entry.name)
                     info['shapes'].append(hr.shape[:2])
+                    if any(item.taught for item in items):
+                        info.setdefault('teachers', []).append(entry.taught.teacher if entry.taught else '')
             if progress:
                 progress(done, len(items))
         writer.close()
+        layouts.say_larger(larger, pairs, f"'{path}'", scale)
         info['count'] = len(info['names'])
         if not info['count']:
             name, reason = info['skipped'][0]

@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 
 from kdsr.data import cache, layouts, records
+from kdsr.paths import expanded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Source:
     where: what was looked at, for messages.
     groups: name of the picture that each image was cut from (empty: the names); `split` keeps a picture together.
     held_out: groups that are always validation; empty: every 25th.
+    taught: per image None, or the layouts.Taught of an HR that a teacher made (empty: none is).
     """
 
     names: tuple[str, ...]
@@ -31,6 +33,7 @@ class Source:
     where: str
     groups: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
+    taught: tuple[layouts.Taught | None, ...] = ()
 
     def __len__(self):
         return len(self.names)
@@ -43,23 +46,33 @@ class Source:
         """LR partner of image `i`, uint8 `[h, w, 3]`, or None."""
         return self.read(i)[1]
 
+    def entry(self, i):
+        """Image `i` as a `cache.Entry`."""
+        taught = self.taught[i] if self.taught else None
+        return cache.Entry(self.names[i], functools.partial(self.read, i), self.where, None, taught)
+
     def take(self, indices):
         """The images `indices`, in that order."""
         indices = tuple(indices)
         pick = lambda values: tuple(values[i] for i in indices) if values else ()
-        picked = {'names': pick(self.names), 'shapes': pick(self.shapes), 'groups': pick(self.groups)}
+        picked = {name: pick(getattr(self, name)) for name in ('names', 'shapes', 'groups', 'taught')}
         return dataclasses.replace(self, **picked, read=lambda i: self.read(indices[i]))
 
 
-def split(source, every=25):
+def split(source, every=25, smallest=1):
     """(training, validation): every 25th picture by sorted name is validation and never trained on.
 
     With fewer pictures the last one is; a single picture is training only. A source with `held_out` pictures
-    gives those instead.
+    gives those instead. Where none of these has both sides of `smallest` pixels, those that have are counted alone.
     """
     groups = source.groups or source.names
-    ordered = sorted(set(groups))
-    held = set(source.held_out) or set(ordered[every - 1 :: every]) or set(ordered[1:][-1:])
+    of = lambda names: set(names[every - 1 :: every]) or set(names[1:][-1:])
+    large = {group for group, shape in zip(groups, source.shapes, strict=True) if min(shape) >= smallest}
+    held = set(source.held_out) or of(sorted(set(groups)))
+    if held and not held & large:
+        logging.warning('all %d validation images of %s are smaller than %dx%d: others are held out instead',
+                        len(held), source.where, smallest, smallest)  # fmt: skip
+        held = of(sorted(large))
     chosen = [g in held for g in groups]
     return tuple(source.take(i for i, c in enumerate(chosen) if c is held_out) for held_out in (False, True))
 
@@ -72,8 +85,11 @@ def open_source(cfg, scale=None):
         `split`, `path` = its data_dir) or 'array_record' (`path`); optionally `cache_dir`. Empty values: the defaults.
       scale: upscaling factor; None: `cfg.scale`.
 
-    Raises ValueError for an unknown name, and whatever the source raises.
+    Raises ValueError for an unknown name or a field that the source does not have, and whatever the source raises.
     """
+    for name, least in (('downscale', 1), ('validation_images', 1), ('threads', 0)):
+        if (value := cfg.get(name)) is not None and (value != int(value) or value < least):
+            raise ValueError(f'config.data.{name}={value} must be a whole number of at least {least}')
     scale = cfg.get('scale') if scale is None else scale
     get = lambda key, default=None: cfg.get(key) or default
     openers = {
@@ -98,6 +114,10 @@ def open_source(cfg, scale=None):
         near = difflib.get_close_matches(cfg['source'], openers, 1, 0.5)
         hint = f", did you mean '{near[0]}'?" if near else ''
         raise ValueError(f"data source '{cfg['source']}' is unknown{hint} (known: {', '.join(openers)})")
+    if cfg['source'] != 'folder':
+        for name, default in (('images', ''), ('downscale', 1)):
+            if get(name, default) != default:
+                raise ValueError(f"config.data.{name}={get(name)!r}: source '{cfg['source']}' has no {name}, 'folder' has")
     return openers[cfg['source']]()
 
 
@@ -107,20 +127,19 @@ def folder(path, *, scale, downscale=1, images=None, cache_dir=None):
     Args:
       path: a folder in one of three layouts: (a) images; (b) `HR/` with optional `LR_x4/` or `LR_bicubic/X4/`, as
         benchmarks have; (c) DIV2K's own. Several are joined by commas. `photos@2` halves the pictures of `photos`
-        before use, which hides the artefacts of JPEG files.
+        before use, which hides the artefacts of JPEG files. LR that is a pixel larger than HR / scale is cropped.
       scale: upscaling factor; says which LR folder is the partner.
       downscale: the same for all folders without their own `@`. LR folders are not used where it is above 1.
       images: numbers to use, e.g. '1-800' or '801-810,850': the first number in the file name counts. None: all.
       cache_dir: where the decoded images go; None: $KDSR_CACHE/images or ~/.cache/kdsr/images.
 
     Raises:
-      FileNotFoundError: no such folder, no image in it, or a missing LR partner.
-      ValueError: a malformed range, one that selects nothing, or no readable image.
+      FileNotFoundError, ValueError: as of `layouts.entries`; or no image can be read.
     """
-    return _cached(layouts.entries(path, scale=scale, downscale=downscale, images=images), f"'{path}'", cache_dir)
+    return _cached(layouts.entries(path, scale=scale, downscale=downscale, images=images), f"'{path}'", cache_dir, scale)
 
 
-def _cached(items, where, cache_dir, held_out=()):
+def _cached(items, where, cache_dir, scale, held_out=()):
     """Source of the cache's images; unreadable ones are named and counted once."""
     images = cache.decoded(items, cache_dir)
     if not images.names:
@@ -129,7 +148,16 @@ def _cached(items, where, cache_dir, held_out=()):
     if images.skipped:
         reasons = '; '.join(f'{name}: {reason}' for name, reason in images.skipped)
         logging.warning('%d of %d images in %s skipped: %s', len(images.skipped), len(items), where, reasons)
-    return Source(images.names, images.shapes, images.read, where, held_out=held_out)
+    paired = [(name, pair) for i, name in enumerate(images.names) if (pair := images.read(i))[1] is not None]
+    layouts.say_larger([name for name, pair in paired if layouts.is_larger(*pair, scale)], len(paired), where, scale)
+
+    def read(i):
+        hr, lr = images.read(i)
+        return hr, lr if lr is None else layouts.cropped(hr, lr, scale)[1]
+
+    taught = {item.name: item.taught for item in items if item.taught}
+    known = tuple(map(taught.get, images.names)) if taught else ()
+    return Source(images.names, images.shapes, read, where, held_out=held_out, taught=known)
 
 
 EMBEDDED = (
@@ -165,7 +193,7 @@ def embedded(cache_dir=None):
     if missing := set(EMBEDDED) - {f.name for f in files}:
         logging.warning('this scikit-image lacks %s', ', '.join(sorted(missing)))
     items = [cache.Entry(f.stem, functools.partial(layouts.load, f, None, 1, 1), str(f), cache.stamp(f)) for f in files]
-    return _cached(items, f"'{room}'", cache_dir, held_out=('astronaut', 'coffee'))
+    return _cached(items, f"'{room}'", cache_dir, 1, held_out=('astronaut', 'coffee'))
 
 
 def tfds(name, split, data_dir, scale, cache_dir=None):
@@ -202,11 +230,12 @@ def tfds(name, split, data_dir, scale, cache_dir=None):
     def load(i):
         pair = records[i]
         hr, lr = np.asarray(pair['hr']), np.asarray(pair['lr'])
-        return hr, layouts.fitted(hr, lr, scale, f'{name} {split} {i}')
+        layouts.check_pair(hr, lr, scale, f'{name} {split} {i}')
+        return hr, lr
 
     origin = f'tfds {builder.data_path} {split} x{scale}'
     items = [cache.Entry(f'{i:05}', functools.partial(load, i), f'{origin} {i}', digest) for i in range(len(records))]
-    return _cached(items, f"TFDS '{name}' in {builder.data_path}", cache_dir)
+    return _cached(items, f"TFDS '{name}' in {builder.data_path}", cache_dir, scale)
 
 
 def array_record(path):
@@ -214,7 +243,7 @@ def array_record(path):
 
     Raises FileNotFoundError if `path` holds no info.json of that command.
     """
-    info_file = pathlib.Path(path).expanduser() / 'info.json'
+    info_file = expanded(path) / 'info.json'
     if not path or not info_file.is_file():
         raise FileNotFoundError(
             f"no sub-images in '{path}': make them with `python -m kdsr.data.prepare SOURCE --out={path or 'DIR'}`"
@@ -222,4 +251,5 @@ def array_record(path):
     info = json.loads(info_file.read_text())
     read = records.reader(info_file.parent)
     shapes = tuple(tuple(s) for s in info['shapes'])
-    return Source(tuple(info['names']), shapes, read, f"'{path}'", groups=tuple(info['groups']))
+    taught = tuple(layouts.Taught(name, None) if name else None for name in info.get('teachers', ()))
+    return Source(tuple(info['names']), shapes, read, f"'{path}'", groups=tuple(info['groups']), taught=taught)

@@ -1,13 +1,11 @@
 """Pictures that an integer network's ranges are set by, and what integers cost in PSNR."""
 
 import functools
-import pathlib
 
 import numpy as np
 
 from kdsr import commands, evaluate, tiling
 from kdsr.data import benchmarks, sources
-from kdsr.data.resize import imresize
 from kdsr.export import program
 
 MOST = 32  # pictures to calibrate by, spread evenly over the folder: TensorFlow takes some seconds for each
@@ -16,9 +14,9 @@ MOST = 32  # pictures to calibrate by, spread evenly over the folder: TensorFlow
 def sets(options, scale):
     """(examples to calibrate by, {name: examples} to compare on: those of --benchmarks, else the same)."""
     examples = read(options.calibration, scale)
-    compared = {pathlib.Path(folder).resolve().name: read(folder, scale) for folder in options.benchmarks}
-    name = pathlib.Path(options.calibration).resolve().name if options.calibration else 'embedded'
-    return examples, compared or {name: examples}
+    name = benchmarks.set_name(options.calibration) if options.calibration else 'embedded'
+    compared = benchmarks.sets(options.benchmarks, scale) or {name: examples}
+    return examples, {name: evaluate.scorable(found, scale, name) for name, found in compared.items()}
 
 
 def read(folder, scale):
@@ -26,12 +24,7 @@ def read(folder, scale):
     if folder:
         return benchmarks.read(folder, scale)
     source = sources.embedded()
-    return [_example(name, source.hr(i), scale) for i, name in enumerate(source.names)]
-
-
-def _example(name, hr, s):
-    hr = hr[: len(hr) // s * s, : hr.shape[1] // s * s]
-    return benchmarks.Example(name, imresize(hr, 1 / s, border='replicate', round_between=True), hr)
+    return benchmarks.collect([source.entry(i) for i in range(len(source))], scale, benchmarks.lowered, source.where)
 
 
 def inputs(examples, size):
@@ -81,6 +74,6 @@ def cost(fn, quantised, made, sets):
         psnr = {}
         for kind, network in networks.items():
             show = functools.partial(commands.progress, f'PSNR of {kind} on {name}')
-            psnr[kind] = evaluate.score(network, examples, made.scale, progress=show)['psnr_y']
+            psnr[kind] = evaluate.psnr_of(evaluate.score(network, examples, made.scale, progress=show))
         found[f'{name}/x{made.scale}'] = {**psnr, 'drop': psnr['float32'] - psnr['int8'], 'pictures': len(examples)}
     return found

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kdsr.temporary import beside
+from kdsr.paths import beside
 
 PACKAGES = ('kdsr', 'jax', 'jaxlib', 'flax', 'numpy')
 

@@ -1,8 +1,6 @@
 """Weight files of other projects: {name: array} from .npz, .safetensors, Keras' .h5 and PyTorch's .pth or .pt."""
 
 import json
-import os
-import pathlib
 import re
 import zipfile
 
@@ -11,6 +9,7 @@ import numpy as np
 import safetensors
 
 from kdsr.foreign import Unreadable, Weights, bounds, keras, pytorch
+from kdsr.paths import expanded
 
 FORMATS = '.npz, .safetensors, .h5 (Keras), .pth or .pt (PyTorch)'
 DTYPES = {'F64': 'float64', 'F32': 'float32', 'F16': 'float16', 'BF16': ml_dtypes.bfloat16}
@@ -33,7 +32,7 @@ def read(path, key='', max_gib=bounds.MAX_GIB):
       ValueError: another format, a damaged file, a pickle that is more than weights, more numbers than such a file can hold, a
         weight that is empty or not finite.
     """
-    path = pathlib.Path(os.path.expanduser(path))
+    path = expanded(path)
     if not path.is_file():
         raise FileNotFoundError(f'no weights at {path}: give a file, {FORMATS}')
     try:

@@ -8,6 +8,7 @@ import tempfile
 import unicodedata
 from typing import NamedTuple
 
+from kdsr.paths import expanded
 from kdsr.pictures.reading import written_here
 from kdsr.pictures.writing import EXTENSIONS
 
@@ -58,7 +59,7 @@ def plan(inputs, out, *, suffix, form=None, recursive=False):
       ValueError: two pictures would have one result, or a result would replace a picture that is to be read.
       PermissionError: a folder that may not be read.
     """
-    out = pathlib.Path(os.path.expanduser(out))
+    out = expanded(out)
     if out.exists() and not out.is_dir():
         raise NotADirectoryError(f'--out={out} is a file: name a folder')
     if '/' in suffix or os.sep in suffix:
@@ -123,7 +124,7 @@ def _refuse_clashes(jobs, out, form):
 
 def _found(text, recursive, out):
     """([_Found], notes) of one word of the command line, sorted."""
-    path = pathlib.Path(os.path.expanduser(text))
+    path = expanded(text)
     if path.is_dir():
         return _folder(text, path, recursive, out)
     if path.exists() or not glob.has_magic(str(path)):

@@ -7,9 +7,9 @@ import pathlib
 import numpy as np
 from PIL import Image
 
+from kdsr.paths import beside
 from kdsr.pictures import png, tiff
 from kdsr.pictures.picture import SOFTWARE, WRITER, Picture, fitting
-from kdsr.temporary import beside
 
 EXTENSIONS = {'.png': 'png', '.jpg': 'jpg', '.jpeg': 'jpg', '.jfif': 'jpg', '.webp': 'webp', '.tif': 'tiff', '.tiff': 'tiff'}
 SIDES = {'JPEG': 65535, 'WEBP': 16383}  # longest side that the format can hold

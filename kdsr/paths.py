@@ -1,10 +1,19 @@
-"""What a file is called until it is whole."""
+"""Paths: what people write, `~` and `~user`, and what a file is called until it is whole."""
 
 import hashlib
 import os
 import pathlib
 
 LONGEST = 100  # bytes; names may have 255, on some encrypted disks 143
+
+
+def expanded(path: str | os.PathLike) -> pathlib.Path:
+    """`path` with `~` and `~user` written out. Raises ValueError where there is no such user, or nobody knows their home."""
+    try:
+        return pathlib.Path(path).expanduser()
+    except RuntimeError:
+        start = pathlib.Path(path).parts[0]
+        raise ValueError(f"'{path}': there is no home directory for '{start}' here; write the path in full") from None
 
 
 def beside(path, ending):
