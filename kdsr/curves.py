@@ -7,7 +7,7 @@ import textwrap
 import numpy as np
 
 POINTS = 60  # of a loss curve: single log lines differ more than runs do
-HIDDEN = ('val/', 'loss/', 'grad_norm/', 'speed/')
+HIDDEN = ('val/', 'loss/', 'grad_norm/', 'speed/', 'learning_rate/')
 DASHES = ((0, (1, 1.5)), (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
 
