@@ -119,7 +119,7 @@ def define_flags():
     flags.DEFINE_enum('protocol', 'y8', sorted(PROTOCOLS), 'how images are compared, see kdsr/protocols.py')
     flags.DEFINE_enum('lpips', None, ['alex', 'vgg'], 'one column more: LPIPS by AlexNet or VGG16 (lower is better)')
     flags.DEFINE_bool('self_ensemble', False, 'average over the 8 flips and transposes of the input')
-    flags.DEFINE_string('json', '', 'also write all values to this file')
+    flags.DEFINE_string('json', '', 'also write all values to this file; kdsr.report reads it')
 
 
 def main(_):
@@ -147,8 +147,10 @@ def main(_):
     )
     print(f'{time.perf_counter() - began:.1f} s')
     if flag.json:
+        facts = {'model': flag.model, 'protocol': flag.protocol, 'lpips_by': flag.lpips, 'self_ensemble': flag.self_ensemble}
+        facts = {k: v for k, v in facts.items() if v}
         temporary = flag.json + '.tmp'
-        pathlib.Path(temporary).write_text(json.dumps(found, indent=1) + '\n')
+        pathlib.Path(temporary).write_text(json.dumps({k: {**facts, **v} for k, v in found.items()}, indent=1) + '\n')
         os.replace(temporary, flag.json)
 
 

@@ -2,14 +2,16 @@
 
     python -m kdsr.report runs/fakd_1 runs/fakd_2 runs/baseline_1 runs/baseline_2 --out=reports/fakd
     python -m kdsr.report runs --out=reports/all --data=../data/Set14
+    python -m kdsr.report runs/fakd_1 edsr.json bicubic.json --out=reports/edsr
 
-A RUN is what kdsr.main leaves in its --workdir, finished or not, or a folder of those. Runs that differ only in `seed` are one row.
+A RUN is what kdsr.main leaves in its --workdir, finished or not, or a folder of those; a run with stages is its last one, RUN/STAGE
+an earlier one. Runs that differ only in `seed` are one row. A file is what kdsr.evaluate --json wrote: a row of its own.
 """
 
 import csv
 import functools
 import io
-import itertools
+import math
 import os
 import pathlib
 
@@ -18,63 +20,133 @@ from absl import flags
 
 from kdsr import commands, crops, curves, evaluate, runs, writers
 
-METRICS = ('psnr_y', 'ssim_y')
+FORMATS = {**evaluate.FORMATS, 'gain_db': '+.3f'}
+ORDER = ('psnr_y', 'gain_db', *list(evaluate.FORMATS)[1:])  # of the columns of a set; what it does not name comes after
 COSTS = ('parameters', 'gmacs', 'ms', 'data_wait', 'steps')
 COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
+TEXTS = ('run', 'n', 'seeds', 'fields')
 ENOUGH = 3  # seeds, for a ranking
 SAME_DB = 1e-3  # closer scores of bicubic or a teacher are one measurement: other hardware rounds differently
 
 
-def summary(label, results, network, seeds=()):
-    """One unrounded row: means and sample standard deviations (None for one value) over `results`, dicts like results.json."""
-    row = {'run': label, 'n': len(seeds) or None, 'seeds': ' '.join(map(str, seeds))}
-    for name, metric in itertools.product(dict.fromkeys(s for r in results for s in r[network]), METRICS):
-        values = [r[network][name][metric] for r in results if metric in r[network].get(name, {})]
-        if values:
-            row[f'{name} {metric} mean'] = float(np.mean(values))
-            row[f'{name} {metric} std'] = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    costs = [{**r, **r.get('cost', {}).get(network, {})} for r in results]
+def summary(label, scores, costs=(), seeds=(), fields=''):
+    """One unrounded row: means and sample standard deviations over runs.
+
+    Args:
+      label, fields: texts of the row.
+      scores: dicts as of `runs.measured`, one for each run. A standard deviation is None of one value and of infinite ones.
+      costs: dicts with COSTS.
+    """
+    row = {'run': label, 'n': len(seeds) or None, 'seeds': ' '.join(map(str, seeds)), 'fields': fields}
+    for name, metric in dict.fromkeys((n, m) for s in scores for n in s for m in s[n]):
+        values = [s[name][metric] for s in scores if metric in s.get(name, {})]
+        row[f'{name} {metric} mean'] = float(np.mean(values))
+        spread = len(values) > 1 and np.isfinite(values).all()
+        row[f'{name} {metric} std'] = float(np.std(values, ddof=1)) if spread else None
     for key in COSTS:
         values = [c[key] for c in costs if key in c]
         row[key] = (values[0] if len(set(values)) == 1 else float(np.mean(values))) if values else None
     return row
 
 
-def references(finished):
+def references(finished, evaluations=()):
     """Rows of bicubic and of each distinct teacher; the same name with other scores is a row of its own."""
-    found = {'bicubic': []}  # label -> [results with that one network]
-    for run, network in itertools.product(finished, ('bicubic', 'teacher')):
-        if network not in run.results:
-            continue
-        label = network if network == 'bicubic' else f'teacher {runs.teacher_name(run)}'
-        scores, cost = run.results[network], run.results.get('cost', {}).get(network, {})
-        if match := next((r for r in found.get(label, []) if _agree(r[network], scores)), None):
-            match[network].update(scores)
-        else:
-            found.setdefault(label, []).append({network: dict(scores), 'cost': {network: cost}})
-    return [
-        summary(f'{label} ({i})' if i > 1 else label, [one], label.split()[0])
-        for label, several in found.items()
-        for i, one in enumerate(several, 1)
-    ]
+    found = {'bicubic': []}
+    for run in finished:
+        for network in (n for n in ('bicubic', 'teacher') if n in run.results):
+            label = network if network == 'bicubic' else f'teacher {runs.teacher_name(run)}'
+            scores = measured(run, network)
+            _add(found.setdefault(label, []), scores, run.results.get('cost', {}).get(network, {}))
+    for known in (e for e in evaluations if e.label == 'bicubic'):
+        _add(found['bicubic'], known.scores)
+    return _rows(found)
+
+
+def measured(run, network):
+    """`runs.measured` of one network of a finished run."""
+    bicubic = run.results.get('bicubic') if network != 'bicubic' else None
+    return runs.measured(run.results[network], bicubic, lpips=run.config.get('lpips') or 'alex')
+
+
+def students(group):
+    """Rows of a group's students, and of what else its runs made and scored: the 'blended' of kdsr.config's `interpolate`."""
+    done, own = group.finished, {}
+    for run in done:
+        own |= {k: None for k, v in run.results.items() if k not in ('bicubic', 'teacher', 'cost') and isinstance(v, dict)}
+    for network in own:
+        have = [run for run in done if network in run.results]
+        costs = [{**run.results, **run.results.get('cost', {}).get(network, {})} for run in have]
+        label = group.label if network == 'student' else f'{group.label} {network}'
+        yield summary(label, [measured(r, network) for r in have], costs, [r.config['seed'] for r in have], group.fields)
+
+
+def evaluated(evaluations, known):
+    """Rows of networks that kdsr.evaluate scored, with the gain over the one row of bicubic in `known` that was scored alike."""
+    found = {}
+    for one in (e for e in evaluations if e.label != 'bicubic'):
+        _add(found.setdefault(one.label, []), one.scores)
+    bicubic, rows = [row for row in known if row['run'].startswith('bicubic')], _rows(found)
+    for row in rows:
+        for column in [k for k in row if k.endswith(' mean')]:
+            name, metric, protocol = _parts(column)
+            base = [r[column] for r in bicubic if column in r and math.isfinite(r[column])]
+            if len(base) == 1 and (metric == 'psnr_y' or (metric == 'psnr_rgb' and protocol)):
+                gain = f'{name} gain_db{protocol and ":" + protocol}'
+                row |= {f'{gain} mean': row[column] - base[0], f'{gain} std': None}
+    return rows
+
+
+def _add(several, scores, cost=None):
+    """Adds `scores` to the first of `several` that they agree with, or as one more."""
+    for one, costs in several:
+        if _agree(one, scores):
+            for name, values in scores.items():
+                one[name] = {**values, **one.get(name, {})}
+            costs |= {**(cost or {}), **costs}
+            return
+    several.append(({name: dict(values) for name, values in scores.items()}, dict(cost or {})))
 
 
 def _agree(a, b):
-    return all(abs(a[name]['psnr_y'] - b[name]['psnr_y']) < SAME_DB for name in a.keys() & b.keys())
+    pairs = [(a[name][k], b[name][k]) for name in a.keys() & b.keys() for k in a[name].keys() & b[name].keys() - {'gain_db'}]
+    return all(x == y or abs(x - y) < SAME_DB for x, y in pairs)
+
+
+def _rows(found):
+    """A row for each (scores, cost) under its label: 'bicubic', 'bicubic (2)'."""
+    return [
+        summary(f'{label} ({i})' if i > 1 else label, [scores], [cost])
+        for label, several in found.items()
+        for i, (scores, cost) in enumerate(several, 1)
+    ]
+
+
+def _parts(column):
+    """'my set/x4 psnr_y:dfsr mean' -> ('my set/x4', 'psnr_y', 'dfsr')."""
+    name, metric, _ = column.rsplit(' ', 2)
+    return name, *metric.partition(':')[::2]
+
+
+def scored(rows):
+    """The columns 'SET METRIC mean' of the rows, sets together, in the order of ORDER."""
+    means = [k for k in dict.fromkeys(k for row in rows for k in row) if k.endswith(' mean')]
+    sets = list(dict.fromkeys(_parts(k)[0] for k in means))
+    place = lambda metric: ORDER.index(metric) if metric in ORDER else len(ORDER)
+    return sorted(means, key=lambda k: (sets.index(_parts(k)[0]), _parts(k)[2], place(_parts(k)[1])))
 
 
 def markdown(rows):
     """The table a person reads: `mean ± std`, rounded; blank where a row has no such value."""
-    means = [k for k in dict.fromkeys(k for row in rows for k in row) if k.endswith(' mean')]
+    means = scored(rows)
     columns = ['run', 'n', *(k.removesuffix(' mean') for k in means), *COSTS]
     text = []
     for row in rows:
         cells = {'run': f'`{row["run"]}`', 'n': row['n'] and str(row['n'])}
         cells |= {k: format(row[k], f) for k, f in COST_FORMATS.items() if row[k] is not None}
         for mean in (k for k in means if k in row):
-            column, f = mean.removesuffix(' mean'), evaluate.FORMATS[mean.split()[-2]]
+            column, f = mean.removesuffix(' mean'), FORMATS.get(_parts(mean)[1], '.4f')
             std = row[f'{column} std']
-            cells[column] = format(row[mean], f) + (f' ± {std:{f}}' if std is not None else '')
+            cells[column] = format(row[mean], f) + (f' ± {std:{f.lstrip("+")}}' if std is not None else '')
         text.append(cells)
     return writers.table(text, dict.fromkeys(columns, ''))
 
@@ -82,8 +154,8 @@ def markdown(rows):
 def notes(groups, rows):
     """What has to be known to read the table, one sentence a line."""
     finished = [g for g in groups if g.finished]
-    fewest = min(len(g.finished) for g in finished)
-    found = ['mean ± sample standard deviation over n seeds; data_wait: share of the training time']
+    fewest = min((len(g.finished) for g in finished), default=ENOUGH)
+    found = ['mean ± sample standard deviation over n seeds; data_wait: share of the training time'] * bool(finished)
     if fewest < ENOUGH:
         found.append(
             f'{fewest} seed{"s"[: fewest > 1]}; differences smaller than the spread are not a ranking (it takes {ENOUGH} seeds)'
@@ -96,6 +168,17 @@ def notes(groups, rows):
                 found.append(f'{name}: {count} of the {len(scores)} runs of `{group.label}`')
     if any(row['run'].startswith('bicubic (') for row in rows):
         found.append('bicubic differs: some runs were scored on other images under the same name, and cannot be compared there')
+    measures = {_parts(column)[1:] for column in scored(rows)}
+    if any(metric == 'gain_db' for metric, _ in measures):
+        found.append(
+            "gain_db: over bicubic, on the same images; of a run as it was scored, of a file by the table's row of bicubic"
+        )
+    if any(metric == 'lpips' for metric, _ in measures):
+        found.append('lpips: lower is better; by AlexNet, as lpips:vgg by VGG16')
+    protocols = sorted({protocol for metric, protocol in measures if protocol and metric != 'lpips'})
+    if protocols:
+        found.append(f'{", ".join(protocols)}: by that protocol of kdsr.evaluate, what has no such name by y8')
+    found += [f'`{g.label}` has {g.fields}' for g in groups if g.fields and not g.label.endswith(f' {g.fields}')]
     costs = [c for g in finished for run in g.finished for c in run.results.get('cost', {}).values()]
     shapes = {f'{c["lr_shape"][2]}x{c["lr_shape"][1]}' for c in costs if 'lr_shape' in c}
     if shapes:
@@ -124,8 +207,8 @@ def write(path, text):
 def to_csv(rows):
     """The unrounded table as text, one column for each mean and each standard deviation."""
     text = io.StringIO(newline='')
-    columns = list(dict.fromkeys(k for row in rows for k in row if k not in COSTS)) + list(COSTS)
-    table = csv.DictWriter(text, columns, lineterminator='\n')
+    both = [column for mean in scored(rows) for column in (mean, mean.removesuffix('mean') + 'std')]
+    table = csv.DictWriter(text, [*TEXTS, *both, *COSTS], lineterminator='\n')
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()
@@ -135,28 +218,28 @@ def report(paths, out, *, data='', images=3, progress=None):
     """Writes report.md, report.csv, curves.png and crops.png into the folder `out`.
 
     Args:
-      paths: run directories, or folders of them.
+      paths: run directories, or folders of them, and files of kdsr.evaluate --json.
       data: benchmark folder that the crops come from; '': the embedded validation photographs.
       images: crops per scale; 0: no crops.png.
       progress: called with (crops done, crops in all).
 
-    Returns: (the text of report.md, names of the files).
+    Returns: (the text of report.md, names of the files). There are curves only of runs.
 
-    Raises FileNotFoundError, ValueError: see `runs.collect` and `runs.grouped`; and those of reading `data`.
+    Raises FileNotFoundError, ValueError: see `runs.collect`, `runs.grouped` and `runs.evaluation`; and those of reading `data`.
     """
-    out, groups = pathlib.Path(out), runs.grouped(runs.collect(paths))
-    finished = [g for g in groups if g.finished]
-    known = references([run for g in finished for run in g.finished])
-    rows = known + [
-        summary(g.label, [r.results for r in g.finished], 'student', [r.config['seed'] for r in g.finished]) for g in finished
-    ]
-    parts = [markdown(rows), notes(groups, rows)] if finished else []
-    parts += filter(None, [unfinished(groups)])
+    files = [path for path in paths if pathlib.Path(path).is_file()]
+    folders, evaluations = [path for path in paths if path not in files], [runs.evaluation(file) for file in files]
+    out, groups = pathlib.Path(out), runs.grouped(runs.collect(folders)) if folders or not files else []
+    known = references([run for g in groups for run in g.finished], evaluations)
+    rows = [*known, *(row for g in groups for row in students(g)), *evaluated(evaluations, known)]
+    parts = [*filter(None, [markdown(rows) if rows else '', notes(groups, rows), unfinished(groups)])]
     out.mkdir(parents=True, exist_ok=True)
-    curves.draw(groups, known, out / 'curves.png')
-    pictures, missing = ['curves.png'], []
+    pictures, missing = [], []
+    if groups:
+        curves.draw(groups, known, out / 'curves.png')
+        pictures += ['curves.png']
     if images:
-        drawn, missing = crops.draw(groups, out / 'crops.png', data=data, images=images, progress=progress)
+        drawn, missing = crops.draw(groups, out / 'crops.png', evaluations, data=data, images=images, progress=progress)
         pictures += ['crops.png'] * drawn
     parts += ['\n'.join(f'- {line}' for line in missing)] * bool(missing)
     write(out / 'report.csv', to_csv(rows))
