@@ -151,10 +151,9 @@ def find(path):
     if own:
         return own
     if trained:
-        raise FileNotFoundError(
-            f'{path} has a config.json and no export/student: a run that is not finished (the same command goes on with it), '
-            f'or one whose export/ was lost'
-        )
+        lost = (path / 'results.json').is_file()
+        reason = 'its export/ was lost' if lost else 'its run is not finished (the same command goes on with it)'
+        raise FileNotFoundError(f'no student in {path}: {reason}')
     if (PRETRAINED / path / 'model.json').is_file():
         return PRETRAINED / path
     if inside:
