@@ -5,146 +5,36 @@
     python -m kdsr.report runs/fakd_1 edsr.json bicubic.json --out=reports/edsr
 
 A RUN is what kdsr.main leaves in its --workdir, finished or not, or a folder of those; a run with stages is its last one, RUN/STAGE
-an earlier one. Runs that differ only in `seed` are one row. A file is what kdsr.evaluate --json wrote: a row of its own.
+an earlier one. Runs that differ only in `seed` are one row. A file is what kdsr.evaluate --json wrote: a row, or more columns of
+the run whose student it scored.
 """
 
 import csv
 import functools
 import io
-import math
 import os
 import pathlib
 
-import numpy as np
 from absl import flags
 
-from kdsr import commands, crops, curves, evaluate, runs, writers
+from kdsr import commands, crops, curves, evaluate, runs, tables, writers
 
 FORMATS = {**evaluate.FORMATS, 'gain_db': '+.3f'}
-ORDER = ('psnr_y', 'gain_db', *list(evaluate.FORMATS)[1:])  # of the columns of a set; what it does not name comes after
-COSTS = ('parameters', 'gmacs', 'ms', 'data_wait', 'steps')
 COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
 TEXTS = ('run', 'n', 'seeds', 'fields')
 ENOUGH = 3  # seeds, for a ranking
-SAME_DB = 1e-3  # closer scores of bicubic or a teacher are one measurement: other hardware rounds differently
-
-
-def summary(label, scores, costs=(), seeds=(), fields=''):
-    """One unrounded row: means and sample standard deviations over runs.
-
-    Args:
-      label, fields: texts of the row.
-      scores: dicts as of `runs.measured`, one for each run. A standard deviation is None of one value and of infinite ones.
-      costs: dicts with COSTS.
-    """
-    row = {'run': label, 'n': len(seeds) or None, 'seeds': ' '.join(map(str, seeds)), 'fields': fields}
-    for name, metric in dict.fromkeys((n, m) for s in scores for n in s for m in s[n]):
-        values = [s[name][metric] for s in scores if metric in s.get(name, {})]
-        row[f'{name} {metric} mean'] = float(np.mean(values))
-        spread = len(values) > 1 and np.isfinite(values).all()
-        row[f'{name} {metric} std'] = float(np.std(values, ddof=1)) if spread else None
-    for key in COSTS:
-        values = [c[key] for c in costs if key in c]
-        row[key] = (values[0] if len(set(values)) == 1 else float(np.mean(values))) if values else None
-    return row
-
-
-def references(finished, evaluations=()):
-    """Rows of bicubic and of each distinct teacher; the same name with other scores is a row of its own."""
-    found = {'bicubic': []}
-    for run in finished:
-        for network in (n for n in ('bicubic', 'teacher') if n in run.results):
-            label = network if network == 'bicubic' else f'teacher {runs.teacher_name(run)}'
-            scores = measured(run, network)
-            _add(found.setdefault(label, []), scores, run.results.get('cost', {}).get(network, {}))
-    for known in (e for e in evaluations if e.label == 'bicubic'):
-        _add(found['bicubic'], known.scores)
-    return _rows(found)
-
-
-def measured(run, network):
-    """`runs.measured` of one network of a finished run."""
-    bicubic = run.results.get('bicubic') if network != 'bicubic' else None
-    return runs.measured(run.results[network], bicubic, lpips=run.config.get('lpips') or 'alex')
-
-
-def students(group):
-    """Rows of a group's students, and of what else its runs made and scored: the 'blended' of kdsr.config's `interpolate`."""
-    done, own = group.finished, {}
-    for run in done:
-        own |= {k: None for k, v in run.results.items() if k not in ('bicubic', 'teacher', 'cost') and isinstance(v, dict)}
-    for network in own:
-        have = [run for run in done if network in run.results]
-        costs = [{**run.results, **run.results.get('cost', {}).get(network, {})} for run in have]
-        label = group.label if network == 'student' else f'{group.label} {network}'
-        yield summary(label, [measured(r, network) for r in have], costs, [r.config['seed'] for r in have], group.fields)
-
-
-def evaluated(evaluations, known):
-    """Rows of networks that kdsr.evaluate scored, with the gain over the one row of bicubic in `known` that was scored alike."""
-    found = {}
-    for one in (e for e in evaluations if e.label != 'bicubic'):
-        _add(found.setdefault(one.label, []), one.scores)
-    bicubic, rows = [row for row in known if row['run'].startswith('bicubic')], _rows(found)
-    for row in rows:
-        for column in [k for k in row if k.endswith(' mean')]:
-            name, metric, protocol = _parts(column)
-            base = [r[column] for r in bicubic if column in r and math.isfinite(r[column])]
-            if len(base) == 1 and (metric == 'psnr_y' or (metric == 'psnr_rgb' and protocol)):
-                gain = f'{name} gain_db{protocol and ":" + protocol}'
-                row |= {f'{gain} mean': row[column] - base[0], f'{gain} std': None}
-    return rows
-
-
-def _add(several, scores, cost=None):
-    """Adds `scores` to the first of `several` that they agree with, or as one more."""
-    for one, costs in several:
-        if _agree(one, scores):
-            for name, values in scores.items():
-                one[name] = {**values, **one.get(name, {})}
-            costs |= {**(cost or {}), **costs}
-            return
-    several.append(({name: dict(values) for name, values in scores.items()}, dict(cost or {})))
-
-
-def _agree(a, b):
-    pairs = [(a[name][k], b[name][k]) for name in a.keys() & b.keys() for k in a[name].keys() & b[name].keys() - {'gain_db'}]
-    return all(x == y or abs(x - y) < SAME_DB for x, y in pairs)
-
-
-def _rows(found):
-    """A row for each (scores, cost) under its label: 'bicubic', 'bicubic (2)'."""
-    return [
-        summary(f'{label} ({i})' if i > 1 else label, [scores], [cost])
-        for label, several in found.items()
-        for i, (scores, cost) in enumerate(several, 1)
-    ]
-
-
-def _parts(column):
-    """'my set/x4 psnr_y:dfsr mean' -> ('my set/x4', 'psnr_y', 'dfsr')."""
-    name, metric, _ = column.rsplit(' ', 2)
-    return name, *metric.partition(':')[::2]
-
-
-def scored(rows):
-    """The columns 'SET METRIC mean' of the rows, sets together, in the order of ORDER."""
-    means = [k for k in dict.fromkeys(k for row in rows for k in row) if k.endswith(' mean')]
-    sets = list(dict.fromkeys(_parts(k)[0] for k in means))
-    place = lambda metric: ORDER.index(metric) if metric in ORDER else len(ORDER)
-    return sorted(means, key=lambda k: (sets.index(_parts(k)[0]), _parts(k)[2], place(_parts(k)[1])))
 
 
 def markdown(rows):
     """The table a person reads: `mean ± std`, rounded; blank where a row has no such value."""
-    means = scored(rows)
-    columns = ['run', 'n', *(k.removesuffix(' mean') for k in means), *COSTS]
+    means = tables.scored(rows)
+    columns = ['run', 'n', *(k.removesuffix(' mean') for k in means), *tables.COSTS]
     text = []
     for row in rows:
         cells = {'run': f'`{row["run"]}`', 'n': row['n'] and str(row['n'])}
         cells |= {k: format(row[k], f) for k, f in COST_FORMATS.items() if row[k] is not None}
         for mean in (k for k in means if k in row):
-            column, f = mean.removesuffix(' mean'), FORMATS.get(_parts(mean)[1], '.4f')
+            column, f = mean.removesuffix(' mean'), FORMATS.get(tables.parts(mean)[1], '.4f')
             std = row[f'{column} std']
             cells[column] = format(row[mean], f) + (f' ± {std:{f.lstrip("+")}}' if std is not None else '')
         text.append(cells)
@@ -161,17 +51,17 @@ def notes(groups, rows):
             f'{fewest} seed{"s"[: fewest > 1]}; differences smaller than the spread are not a ranking (it takes {ENOUGH} seeds)'
         )
     for group in finished:
-        scores = [run.results['student'] for run in group.finished]
+        scores = [tables.measured(run, 'student') for run in group.finished]
         for name in dict.fromkeys(name for s in scores for name in s):
             count = sum(name in s for s in scores)
             if count < len(scores):
                 found.append(f'{name}: {count} of the {len(scores)} runs of `{group.label}`')
     if any(row['run'].startswith('bicubic (') for row in rows):
         found.append('bicubic differs: some runs were scored on other images under the same name, and cannot be compared there')
-    measures = {_parts(column)[1:] for column in scored(rows)}
+    measures = {tables.parts(column)[1:] for column in tables.scored(rows)}
     if any(metric == 'gain_db' for metric, _ in measures):
         found.append(
-            "gain_db: over bicubic, on the same images; of a run as it was scored, of a file by the table's row of bicubic"
+            "gain_db: over bicubic on the same images, as the run scored it; what a file adds, over the table's row of bicubic"
         )
     if any(metric == 'lpips' for metric, _ in measures):
         found.append('lpips: lower is better; by AlexNet, as lpips:vgg by VGG16')
@@ -207,8 +97,8 @@ def write(path, text):
 def to_csv(rows):
     """The unrounded table as text, one column for each mean and each standard deviation."""
     text = io.StringIO(newline='')
-    both = [column for mean in scored(rows) for column in (mean, mean.removesuffix('mean') + 'std')]
-    table = csv.DictWriter(text, [*TEXTS, *both, *COSTS], lineterminator='\n')
+    both = [column for mean in tables.scored(rows) for column in (mean, mean.removesuffix('mean') + 'std')]
+    table = csv.DictWriter(text, [*TEXTS, *both, *tables.COSTS], lineterminator='\n')
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()
@@ -230,8 +120,9 @@ def report(paths, out, *, data='', images=3, progress=None):
     files = [path for path in paths if pathlib.Path(path).is_file()]
     folders, evaluations = [path for path in paths if path not in files], [runs.evaluation(file) for file in files]
     out, groups = pathlib.Path(out), runs.grouped(runs.collect(folders)) if folders or not files else []
-    known = references([run for g in groups for run in g.finished], evaluations)
-    rows = [*known, *(row for g in groups for row in students(g)), *evaluated(evaluations, known)]
+    groups, evaluations = tables.added(groups, evaluations)
+    known = tables.references([run for g in groups for run in g.finished], evaluations)
+    rows = tables.gains([*known, *(row for g in groups for row in tables.students(g)), *tables.evaluated(evaluations)], known)
     parts = [*filter(None, [markdown(rows) if rows else '', notes(groups, rows), unfinished(groups)])]
     out.mkdir(parents=True, exist_ok=True)
     pictures, missing = [], []

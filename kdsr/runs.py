@@ -16,13 +16,15 @@ class Run(NamedTuple):
     """One run directory.
 
     config: its fields, {'data.path': 'x'}; the name of a stage is the run's, or 'run/stage' where others follow. results:
-    results.json, None while the run is unfinished. lines: those of metrics.jsonl.
+    results.json, None while the run is unfinished. lines: those of metrics.jsonl. added: scores of its student that files of
+    kdsr.evaluate have besides, as of `measured`.
     """
 
     folder: pathlib.Path
     config: dict
     results: dict | None
     lines: list
+    added: dict = {}
 
     def curve(self, name):
         """{step: value} of a metric, e.g. 'val/psnr_y'."""

@@ -13,7 +13,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from kdsr import crops, curves, evaluate, metrics, models, report, runs
+from kdsr import crops, curves, evaluate, metrics, models, report, runs, tables
 
 HERE = pathlib.Path(__file__).parents[1]
 PSNR = {0: 31.25, 1: 31.5, 2: 31.9}  # of the student by seed
@@ -254,7 +254,7 @@ def test_curves_of_many_groups_of_other_lengths_are_drawn(tmp_path):
     run(tmp_path / 'empty', 0, lines=[], batch_size=99)
     found = groups(tmp_path)
     assert [len(g.runs) for g in found] == [3, 3, 3, 3, 1]
-    curves.draw(found, report.references([r for g in found for r in g.finished]), tmp_path / 'curves.png')
+    curves.draw(found, tables.references([r for g in found for r in g.finished]), tmp_path / 'curves.png')
     width, height = Image.open(tmp_path / 'curves.png').size
     assert width == 1200 and 600 < height < 1200
     assert np.asarray(Image.open(tmp_path / 'curves.png').convert('L')).std() > 10
@@ -378,6 +378,22 @@ def test_files_of_evaluate_are_rows_with_a_gain(seeds, network, tmp_path):
     assert 'not in the crops: old (its file does not tell the model)' in text and 'crops.png' in files
     fns, _ = crops.networks(groups(seeds), 2, [runs.evaluation(f) for f in (own, more, old)])
     assert list(fns) == ['bicubic', str(network), ensemble]
+
+
+def test_a_file_adds_to_the_row_of_the_run_that_it_scored(network, tmp_path):
+    for seed in range(3):
+        shutil.copytree(network.parent, run(tmp_path / 'runs' / f'{seed}', seed, results(30.0)) / 'export')
+    files = [evaluation(tmp_path / f'{s}.json', 33.0 + s, model=str(tmp_path / 'runs' / f'{s}'), protocol='y8') for s in range(2)]
+    bicubic = evaluation(tmp_path / 'b.json', 29.0, model='bicubic', protocol='y8')
+    text, _ = report.report([tmp_path / 'runs', *files, bicubic], tmp_path / 'out', images=0)
+    *_, row = table(tmp_path / 'out' / 'report.csv')
+    assert [float(row[f'Set5/x2 {m} mean']) for m in ('psnr_y', 'gain_db')] == [33.5, 4.5]
+    assert row['run'] == 'tiny' and row['Set5/x2 gain_db std'] == row['Set5/x2 psnr_y std'] == str(np.std([33.0, 34.0], ddof=1))
+    assert 'Set5/x2: 2 of the 3 runs of `tiny`' in text
+    # another file of the same student contradicts it
+    other = evaluation(tmp_path / 'other.json', 20.0, model=str(tmp_path / 'runs' / '0' / 'export' / 'student'), protocol='y8')
+    report.report([tmp_path / 'runs', *files, other], tmp_path / 'out', images=0)
+    assert [r['Set5/x2 psnr_y mean'] for r in table(tmp_path / 'out' / 'report.csv')][2:] == ['33.5', '20.0']
 
 
 def test_files_of_evaluate_alone_make_a_report(tmp_path):
