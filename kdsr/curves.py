@@ -45,7 +45,7 @@ def draw(groups, references, path):
     """
     from matplotlib import figure
 
-    levels = [(r['run'], k, r[k]) for r in references for k in r if k.startswith('validation/') and k.endswith('psnr_y mean')]
+    levels = [(r['run'], k, r[k]) for r in references for k in r if k.startswith('validation/') and k.endswith(' psnr_y mean')]
     levels = [(f'{run} ({key.split()[0]}): {v:.2f} dB', v) for run, key, v in levels if math.isfinite(v)]
     names, late = loss_parts(groups), second_half(groups)
     last = max((line['step'] for g in groups for run in g.runs for line in run.lines), default=1)

@@ -17,9 +17,8 @@ import pathlib
 
 from absl import flags
 
-from kdsr import commands, crops, curves, evaluate, runs, tables, writers
+from kdsr import commands, crops, curves, runs, tables, writers
 
-FORMATS = {**evaluate.FORMATS, 'gain_db': '+.3f'}
 COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
 TEXTS = ('run', 'n', 'seeds', 'fields')
 ENOUGH = 3  # seeds, for a ranking
@@ -34,7 +33,7 @@ def markdown(rows):
         cells = {'run': f'`{row["run"]}`', 'n': row['n'] and str(row['n'])}
         cells |= {k: format(row[k], f) for k, f in COST_FORMATS.items() if row[k] is not None}
         for mean in (k for k in means if k in row):
-            column, f = mean.removesuffix(' mean'), FORMATS.get(tables.parts(mean)[1], '.4f')
+            column, f = mean.removesuffix(' mean'), tables.FORMATS.get(tables.parts(mean)[1], '.4f')
             std = row[f'{column} std']
             cells[column] = format(row[mean], f) + (f' ± {std:{f.lstrip("+")}}' if std is not None else '')
         text.append(cells)
@@ -59,16 +58,16 @@ def notes(groups, rows):
     if any(row['run'].startswith('bicubic (') for row in rows):
         found.append('bicubic differs: some runs were scored on other images under the same name, and cannot be compared there')
     measures = {tables.parts(column)[1:] for column in tables.scored(rows)}
-    if any(metric == 'gain_db' for metric, _ in measures):
+    if any(metric.endswith('gain_db') for metric, _ in measures):
         found.append(
             "gain_db: over bicubic on the same images, as the run scored it; what a file adds, over the table's row of bicubic"
         )
-    if any(metric == 'lpips' for metric, _ in measures):
+    if any(metric.endswith('lpips') for metric, _ in measures):
         found.append('lpips: lower is better; by AlexNet, as lpips:vgg by VGG16')
-    protocols = sorted({protocol for metric, protocol in measures if protocol and metric != 'lpips'})
+    protocols = sorted({protocol for metric, protocol in measures if protocol and not metric.endswith('lpips')})
     if protocols:
         found.append(f'{", ".join(protocols)}: by that protocol of kdsr.evaluate, what has no such name by y8')
-    found += [f'`{g.label}` has {g.fields}' for g in groups if g.fields and not g.label.endswith(f' {g.fields}')]
+    found += [f'`{g.label}` has {g.fields}' for g in groups if g.fields and g.label == g.runs[0].config['name']]
     costs = [c for g in finished for run in g.finished for c in run.results.get('cost', {}).values()]
     shapes = {f'{c["lr_shape"][2]}x{c["lr_shape"][1]}' for c in costs if 'lr_shape' in c}
     if shapes:

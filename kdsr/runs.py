@@ -196,9 +196,10 @@ def measured(scores, bicubic=None, *, protocol='y8', lpips='alex'):
         found[name] = {}
         for metric, value in values.items():
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                own = (lpips, 'alex') if metric == 'lpips' else (protocol, 'y8')
+                own = (lpips, 'alex') if metric.endswith('lpips') else (protocol, 'y8')
                 found[name][metric if own[0] == own[1] else f'{metric}:{own[0]}'] = value
-        other = (bicubic or {}).get(name, {}).get('psnr_y', math.inf)
-        if 'psnr_y' in found[name] and math.isfinite(other):
-            found[name]['gain_db'] = found[name]['psnr_y'] - other
+        for metric in [m for m in found[name] if m.endswith('psnr_y')]:  # also by a prefix: compared with other images than HR
+            other = (bicubic or {}).get(name, {}).get(metric, math.inf)
+            if math.isfinite(other):
+                found[name][metric.replace('psnr_y', 'gain_db')] = found[name][metric] - other
     return found

@@ -1,13 +1,19 @@
 """The rows of a report: bicubic, each teacher, each group of runs, and what kdsr.evaluate scored; dicts of unrounded numbers."""
 
 import math
+import re
 
 import numpy as np
 
 from kdsr import evaluate, runs
 from kdsr.models import exports
 
-ORDER = ('psnr_y', 'gain_db', *list(evaluate.FORMATS)[1:])  # of the columns of a set; what it does not name comes after
+FORMATS = {  # in the order of a set's columns; what it does not name comes after, with 4 digits
+    name: digits
+    for metric, own in evaluate.FORMATS.items()
+    for name, digits in [(metric, own), *[(metric.replace('psnr_y', 'gain_db'), '+.3f')] * metric.endswith('psnr_y')]
+}
+REFERENCES = ('bicubic', 'teacher', "pictures' teacher")  # networks that are no run's own
 COSTS = ('parameters', 'gmacs', 'ms', 'data_wait', 'steps')
 SAME_DB = 1e-3  # closer scores of bicubic or a teacher are one measurement: other hardware rounds differently
 
@@ -36,8 +42,9 @@ def references(finished, evaluations=()):
     """Rows of bicubic and of each distinct teacher; the same name with other scores is a row of its own."""
     found = {'bicubic': []}
     for run in finished:
-        for network in (n for n in ('bicubic', 'teacher') if n in run.results):
-            label = network if network == 'bicubic' else f'teacher {runs.teacher_name(run)}'
+        for network in (n for n in REFERENCES if n in run.results):
+            named = network == 'teacher' and runs.teacher_name(run)
+            label = f'teacher {named}' if named else "pictures' teacher" if network == 'teacher' else network
             scores = measured(run, network)
             _add(found.setdefault(label, []), scores, run.results.get('cost', {}).get(network, {}))
     for known in (e for e in evaluations if e.label == 'bicubic'):
@@ -80,7 +87,7 @@ def students(group):
     """Rows of a group's students, and of what else its runs made and scored: the 'blended' of kdsr.config's `interpolate`."""
     done, own = group.finished, {}
     for run in done:
-        own |= {k: None for k, v in run.results.items() if k not in ('bicubic', 'teacher', 'cost') and _is_scores(v)}
+        own |= {k: None for k, v in run.results.items() if k not in (*REFERENCES, 'cost') and _is_scores(v)}
     for network in own:
         have = [run for run in done if network in run.results]
         costs = [{**run.results, **run.results.get('cost', {}).get(network, {})} for run in have]
@@ -106,9 +113,11 @@ def gains(rows, known):
     for row in (r for r in rows if r not in bicubic):
         for column in [k for k in row if k.endswith(' mean')]:
             name, metric, protocol = parts(column)
-            gain = f'{name} gain_db{protocol and ":" + protocol} '
+            known_as = re.sub('psnr_(y|rgb)', 'gain_db', metric)
+            gain = f'{name} {known_as}{protocol and ":" + protocol} '
             base = [r[column] for r in bicubic if column in r and math.isfinite(r[column])]
-            if len(base) == 1 and (metric == 'psnr_y' or (metric == 'psnr_rgb' and protocol)) and gain + 'mean' not in row:
+            is_main = metric.endswith('psnr_y') or (metric.endswith('psnr_rgb') and protocol)
+            if len(base) == 1 and is_main and gain + 'mean' not in row:
                 spread = row[column.removesuffix('mean') + 'std']
                 row |= {gain + 'mean': row[column] - base[0], gain + 'std': spread}
     return rows
@@ -125,7 +134,9 @@ def _add(several, scores, cost=None):
 
 
 def _agree(a, b):
-    pairs = [(a[name][k], b[name][k]) for name in a.keys() & b.keys() for k in a[name].keys() & b[name].keys() - {'gain_db'}]
+    pairs = [
+        (a[name][k], b[name][k]) for name in a.keys() & b.keys() for k in a[name].keys() & b[name].keys() if 'gain_db' not in k
+    ]
     return all(x == y or abs(x - y) < SAME_DB for x, y in pairs)
 
 
@@ -145,8 +156,9 @@ def parts(column):
 
 
 def scored(rows):
-    """The columns 'SET METRIC mean' of the rows, sets together, in the order of ORDER."""
+    """The columns 'SET METRIC mean' of the rows, sets together, in the order of FORMATS."""
     means = [k for k in dict.fromkeys(k for row in rows for k in row) if k.endswith(' mean')]
     sets = list(dict.fromkeys(parts(k)[0] for k in means))
-    place = lambda metric: ORDER.index(metric) if metric in ORDER else len(ORDER)
+    order = list(FORMATS)
+    place = lambda metric: order.index(metric) if metric in order else len(order)
     return sorted(means, key=lambda k: (sets.index(parts(k)[0]), parts(k)[2], place(parts(k)[1])))

@@ -122,6 +122,7 @@ def test_labels_are_the_name_and_exactly_the_fields_that_differ(tmp_path):
     run(tmp_path / 'd', 0, name='wide', student={'name': 'edsr', 'args': {'blocks': 3, 'features': 99}})
     named = groups(tmp_path / 'd', tmp_path / 'c')
     assert named[0].fields.endswith('student.args.features=99') and [g.label for g in named] == ['wide', 'tiny']
+    assert f'- `wide` has {named[0].fields}' in report.notes(named, []) and ' has ' not in report.notes(pair, [])
 
 
 def test_references_stand_once_unless_they_differ(tmp_path):
@@ -436,3 +437,18 @@ def test_infinite_scores_are_shown_and_spoil_nothing(tmp_path):
     assert curves.loss_parts(found) == ['l1']
     assert curves.mean_curve(found[0].runs, 'val/psnr_y') == ([1, 3, 4], [21.0, 22.0, 23.0])
     assert curves.second_half(found) == {} and Image.open(tmp_path / 'out' / 'curves.png').size[0] == 1200
+
+
+def test_what_was_compared_with_a_teachers_pictures_has_columns_of_its_own(tmp_path):
+    found = results(31.0)
+    taught = {
+        k: {'s/x2': {'teacher_psnr_y': v, 'teacher_lpips': 0.5, 'images': {}}} for k, v in (('bicubic', 26.0), ('student', 28.5))
+    }
+    found = {k: v | taught.get(k, {}) if k != 'cost' else v for k, v in found.items() if isinstance(v, dict)} | {'steps': 4}
+    found['teacher'] = {'s/x2': scores(30.0)}
+    run(tmp_path / 'a', 0, found, teacher='', lpips='vgg')
+    report.report([tmp_path], tmp_path / 'out', images=0)
+    _, teacher, row = table(tmp_path / 'out' / 'report.csv')
+    assert (teacher['run'], teacher['s/x2 psnr_y mean']) == ("pictures' teacher", '30.0')
+    said = [row[f's/x2 {m} mean'] for m in ('psnr_y', 'teacher_psnr_y', 'teacher_gain_db', 'teacher_lpips:vgg')]
+    assert said == ['', '28.5', '2.5', '0.5'] and row['validation/x2 gain_db mean'] == '2.0'
