@@ -147,10 +147,9 @@ def main(_):
     )
     print(f'{time.perf_counter() - began:.1f} s')
     if flag.json:
-        facts = {'model': flag.model, 'protocol': flag.protocol, 'lpips_by': flag.lpips, 'self_ensemble': flag.self_ensemble}
-        facts = {k: v for k, v in facts.items() if v}
+        facts = {k: flag[k].value for k in ('model', 'protocol', 'lpips', 'self_ensemble') if flag[k].value}
         temporary = flag.json + '.tmp'
-        pathlib.Path(temporary).write_text(json.dumps({k: {**facts, **v} for k, v in found.items()}, indent=1) + '\n')
+        pathlib.Path(temporary).write_text(json.dumps({k: {'evaluation': facts, **v} for k, v in found.items()}, indent=1) + '\n')
         os.replace(temporary, flag.json)
 
 

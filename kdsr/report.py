@@ -40,7 +40,7 @@ def markdown(rows):
     return writers.table(text, dict.fromkeys(columns, ''))
 
 
-def notes(groups, rows):
+def notes(groups, rows, evaluations=()):
     """What has to be known to read the table, one sentence a line."""
     finished = [g for g in groups if g.finished]
     fewest = min((len(g.finished) for g in finished), default=ENOUGH)
@@ -67,6 +67,7 @@ def notes(groups, rows):
     protocols = sorted({protocol for metric, protocol in measures if protocol and not metric.endswith('lpips')})
     if protocols:
         found.append(f'{", ".join(protocols)}: by that protocol of kdsr.evaluate, what has no such name by y8')
+    found += [f'`{e.label}`: its file does not tell model and protocol, which is taken for y8' for e in evaluations if not e.model]
     found += [f'`{g.label}` has {g.fields}' for g in groups if g.fields and g.label == g.runs[0].config['name']]
     costs = [c for g in finished for run in g.finished for c in run.results.get('cost', {}).values()]
     shapes = {f'{c["lr_shape"][2]}x{c["lr_shape"][1]}' for c in costs if 'lr_shape' in c}
@@ -122,7 +123,7 @@ def report(paths, out, *, data='', images=3, progress=None):
     groups, evaluations = tables.added(groups, evaluations)
     known = tables.references([run for g in groups for run in g.finished], evaluations)
     rows = tables.gains([*known, *(row for g in groups for row in tables.students(g)), *tables.evaluated(evaluations)], known)
-    parts = [*filter(None, [markdown(rows) if rows else '', notes(groups, rows), unfinished(groups)])]
+    parts = [*filter(None, [markdown(rows) if rows else '', notes(groups, rows, evaluations), unfinished(groups)])]
     out.mkdir(parents=True, exist_ok=True)
     pictures, missing = [], []
     if groups:

@@ -180,8 +180,9 @@ def evaluation(file):
     whole = lambda name, scores: isinstance(scores, dict) and 'images' in scores and name.rpartition('/x')[2].isdigit()
     if not sets or not all(whole(*item) for item in found.items()):
         raise ValueError(f'{file} is not what kdsr.evaluate --json writes; of a run, name the directory')
-    model, averaged = sets[0].get('model', ''), bool(sets[0].get('self_ensemble'))
-    scores = measured(found, protocol=sets[0].get('protocol', 'y8'), lpips=sets[0].get('lpips_by', 'alex'))
+    facts = sets[0].get('evaluation', {})
+    model, averaged = facts.get('model', ''), facts.get('self_ensemble', False)
+    scores = measured(found, protocol=facts.get('protocol', 'y8'), lpips=facts.get('lpips', 'alex'))
     return Evaluation((model or file.stem) + ' +self-ensemble' * averaged, model, scores, averaged)
 
 

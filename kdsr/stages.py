@@ -28,11 +28,11 @@ def run(config, workdir):
         stages[0].name = config.name  # no stage tells itself from another: what remains is the run
     for stage in stages:
         configs.check(stage)
+    stages = [resolved(stage, workdir, names[:i]) for i, stage in enumerate(stages)]
     keep_order(config.name, names if len(stages) > 1 else [], workdir)
     results = {}
-    for i, stage in enumerate(stages):
+    for stage in stages:
         folder = workdir / stage.name if len(stages) > 1 else workdir
-        stage = resolved(stage, workdir, names[:i])
         if (folder / 'results.json').exists():
             configs.require_same(stage, folder)
             writers.say(f'{folder} is finished (delete results.json or choose another --workdir to run it again)')

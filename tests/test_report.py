@@ -358,7 +358,7 @@ def test_gain_is_over_each_runs_own_bicubic(tmp_path):
 
 def evaluation(file, psnr, **facts):
     """Writes what kdsr.evaluate --json does; without facts as its older versions did."""
-    file.write_text(json.dumps({'Set5/x2': {**facts, **scores(psnr)}}))
+    file.write_text(json.dumps({'Set5/x2': {**({'evaluation': facts} if facts else {}), **scores(psnr)}}))
     return file
 
 
@@ -376,6 +376,7 @@ def test_files_of_evaluate_are_rows_with_a_gain(seeds, network, tmp_path):
     assert said(str(network), 'psnr_y', 'gain_db', 'psnr_y:dfsr') == ['33.0', '4.0', '34.0']
     assert said(ensemble, 'psnr_y', 'gain_db') == ['33.5', '4.5'] and said('old', 'gain_db') == ['1.0']
     assert 'dfsr: by that protocol of kdsr.evaluate' in text
+    assert '`old`: its file does not tell model and protocol, which is taken for y8' in text
     assert 'not in the crops: old (its file does not tell the model)' in text and 'crops.png' in files
     fns, _ = crops.networks(groups(seeds), 2, [runs.evaluation(f) for f in (own, more, old)])
     assert list(fns) == ['bicubic', str(network), ensemble]
@@ -418,7 +419,10 @@ def test_evaluate_tells_model_and_protocol_beside_the_documented_values(network,
     env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(HERE)}
     subprocess.run([sys.executable, '-m', 'kdsr.evaluate', *args], env=env, check=True, capture_output=True, timeout=120)
     found = json.loads((tmp_path / 'x.json').read_text())['set/x2']
-    assert (found['model'], found['protocol']) == (str(network), 'rgb') and found['images']['0000']['psnr_rgb'] == found['psnr_rgb']
+    assert (
+        found['evaluation'] == {'model': str(network), 'protocol': 'rgb'}
+        and found['images']['0000']['psnr_rgb'] == found['psnr_rgb']
+    )
     one = runs.evaluation(tmp_path / 'x.json')
     assert one.label == str(network) and set(one.scores['set/x2']) == {'psnr_rgb:rgb', 'ssim_rgb:rgb'}
 
