@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from kdsr import evaluate, metrics, models, runs
 from kdsr.data import benchmarks, pipeline, sources
+from kdsr.models import exports
 
 SIDE = 128  # HR pixels of a crop
 PANEL, GAP, TEXT = 256, 6, 14  # pixels
@@ -50,38 +51,53 @@ def upscaled(fn, lr, top, left, side, scale, margin=None):
     return sr[starts[0] : starts[0] + scale * side, starts[1] : starts[1] + scale * side]
 
 
-def networks(groups, scale):
-    """({label: fn}, reasons): bicubic, each distinct teacher, each group's student of the lowest seed; why others are missing."""
+def networks(groups, scale, evaluations=()):
+    """({label: fn}, reasons): bicubic, each distinct teacher, each group's networks of the lowest seed, what kdsr.evaluate scored.
+
+    Labels are those of the table's rows; reasons tell why others are missing.
+    """
     wanted, found, missing = {}, {'bicubic': evaluate.bicubic(scale)}, []
     for run in (run for group in groups for run in group.runs if run.config.get('teacher')):
         wanted[f'teacher {runs.teacher_name(run)}'] = runs.teacher_path(run)
     for group in groups:
         run = (group.finished or group.runs)[0]
-        wanted[f'{group.short}, seed {run.config["seed"]}'] = run.folder
+        seed = f', seed {run.config["seed"]}'
+        wanted[group.label + seed] = exports.student(run.folder) or run.folder
+        if 'blended' in (run.results or {}):
+            wanted[f'{group.label} blended{seed}'] = run.folder / 'export' / 'student_blended'
+    averaged = {e.label for e in evaluations if e.self_ensemble}
+    wanted |= {e.label: e.model for e in evaluations if e.label != 'bicubic' and _has(e, scale)}
     for label, path in wanted.items():
         try:
-            found[label] = models.load(path, scale=scale)
-        except FileNotFoundError as e:
+            if not path:
+                raise FileNotFoundError('its file does not tell the model')
+            fn = models.load(path, scale=scale)
+            found[label] = evaluate.self_ensemble(fn) if label in averaged else fn
+        except (FileNotFoundError, ValueError) as e:
             missing.append(f'not in the crops: {label} ({e})')
     return found, missing
 
 
-def draw(groups, path, *, data='', images=3, progress=None):
+def _has(evaluation, scale):
+    return any(name.endswith(f'/x{scale}') for name in evaluation.scores)
+
+
+def draw(groups, path, evaluations=(), *, data='', images=3, progress=None):
     """Writes the picture, one row per image and scale.
 
     Args:
       groups: kdsr.runs.Group list. path: PNG file, replaced at once; not written without a network that can be loaded.
+      evaluations: kdsr.runs.Evaluation list.
       data: benchmark folder; '': the embedded validation photographs. images: how many, those where bicubic fails most.
       progress: called with (done, total).
 
     Returns: (whether it was written, sentences about what is missing).
     """
     rows, missing = [], []
-    by_scale = {}
-    for group in groups:
-        by_scale.setdefault(group.runs[0].config['scale'], []).append(group)
-    for scale, members in sorted(by_scale.items()):
-        fns, reasons = networks(members, scale)
+    scales = {group.runs[0].config['scale'] for group in groups}
+    scales |= {int(name.rpartition('/x')[2]) for e in evaluations for name in e.scores}
+    for scale in sorted(scales):
+        fns, reasons = networks([g for g in groups if g.runs[0].config['scale'] == scale], scale, evaluations)
         missing += reasons
         if len(fns) == 1:
             continue

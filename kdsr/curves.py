@@ -1,5 +1,6 @@
 """Draws the training curves of groups of runs: validation PSNR, its second half enlarged, and each part of the loss."""
 
+import math
 import os
 import pathlib
 import textwrap
@@ -7,7 +8,7 @@ import textwrap
 import numpy as np
 
 POINTS = 60  # of a loss curve: single log lines differ more than runs do
-HIDDEN = ('val/', 'loss/', 'grad_norm/', 'speed/')
+HIDDEN = ('val/', 'loss/', 'grad_norm/', 'speed/', 'learning_rate/')
 DASHES = ((0, (1, 1.5)), (0, (6, 2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1)))
 
 
@@ -17,9 +18,14 @@ def loss_parts(groups):
     return [k for k in names if k != 'step' and not k.startswith(HIDDEN)]
 
 
+def finite(run, name):
+    """`run.curve` without what has no height: an image that is met exactly has an infinite PSNR."""
+    return {step: value for step, value in run.curve(name).items() if math.isfinite(value)}
+
+
 def mean_curve(runs, name):
     """(steps, means) of a metric, over the steps that all `runs` have; of unfinished runs only if there are no others."""
-    curves = [run.curve(name) for run in [r for r in runs if r.results] or runs]
+    curves = [finite(run, name) for run in [r for r in runs if r.results] or runs]
     steps = sorted(set.intersection(*(set(c) for c in curves)))
     return steps, [float(np.mean([c[s] for c in curves])) for s in steps]
 
@@ -40,8 +46,7 @@ def draw(groups, references, path):
     from matplotlib import figure
 
     levels = [(r['run'], k, r[k]) for r in references for k in r if k.startswith('validation/') and k.endswith(' psnr_y mean')]
-    levels = [level for level in levels if np.isfinite(level[2])]
-    levels = [(f'{run} ({key.split()[0]}): {v:.2f} dB', v) for run, key, v in levels]
+    levels = [(f'{run} ({key.split()[0]}): {v:.2f} dB', v) for run, key, v in levels if math.isfinite(v)]
     names, late = loss_parts(groups), second_half(groups)
     last = max((line['step'] for g in groups for run in g.runs for line in run.lines), default=1)
     thin = ' (thin: single seeds, thick: their mean)' if any(len(g.runs) > 1 for g in groups) else ''
@@ -62,7 +67,7 @@ def draw(groups, references, path):
         _curves(axes, groups, name, points=POINTS)
         _logarithmic(axes)
         axes.set_xlim(0, 1.01 * last)
-    _legend(chart, [g.short for g in groups], [label for label, _ in levels])
+    _legend(chart, [g.label for g in groups], [label for label, _ in levels])
     temporary = pathlib.Path(path).with_suffix('.tmp.png')
     chart.savefig(temporary, dpi=100)
     os.replace(temporary, path)
@@ -70,8 +75,7 @@ def draw(groups, references, path):
 
 def second_half(groups):
     """Limits {'xlim', 'ylim'} of the later validations, where the runs are told apart; {} with fewer than 3 of them."""
-    scores = [point for g in groups for run in g.runs for point in run.curve('val/psnr_y').items()]
-    scores = [(step, value) for step, value in scores if np.isfinite(value)]
+    scores = [point for g in groups for run in g.runs for point in finite(run, 'val/psnr_y').items()]
     end = max((step for step, _ in scores), default=0)
     late = [(step, value) for step, value in scores if step >= end / 2]
     if len({step for step, _ in late}) < 3:
@@ -84,7 +88,7 @@ def second_half(groups):
 def _curves(axes, groups, name, points):
     for i, group in enumerate(groups):
         for run in group.runs if len(group.runs) > 1 else ():
-            _line(axes, *_series(run.curve(name), points), **_style(i), lw=0.8, alpha=0.45)
+            _line(axes, *_series(finite(run, name), points), **_style(i), lw=0.8, alpha=0.45)
         steps, means = mean_curve(group.runs, name)
         _line(axes, *_series(dict(zip(steps, means, strict=True)), points), **_style(i), lw=2.2)
     axes.set_xlabel('step')

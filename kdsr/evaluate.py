@@ -196,7 +196,7 @@ def define_flags():
     flags.DEFINE_enum('protocol', 'y8', sorted(PROTOCOLS), 'how images are compared, see kdsr/protocols.py')
     flags.DEFINE_enum('lpips', None, ['alex', 'vgg'], 'one column more: LPIPS by AlexNet or VGG16 (lower is better)')
     flags.DEFINE_bool('self_ensemble', False, 'average over the 8 flips and transposes of the input')
-    flags.DEFINE_string('json', '', 'also write all values to this file')
+    flags.DEFINE_string('json', '', 'also write all values to this file; kdsr.report reads it')
 
 
 def main(_):
@@ -227,8 +227,9 @@ def main(_):
     print(writers.table(rows, {'set': '', **{k: FORMATS[k] for k in columns if k != 'image'}}))
     print(f'{time.perf_counter() - began:.1f} s')
     if flag.json:
+        facts = {k: flag[k].value for k in ('model', 'protocol', 'lpips', 'self_ensemble') if flag[k].value}
         temporary = flag.json + '.tmp'
-        pathlib.Path(temporary).write_text(json.dumps(found, indent=1) + '\n')
+        pathlib.Path(temporary).write_text(json.dumps({k: {'evaluation': facts, **v} for k, v in found.items()}, indent=1) + '\n')
         os.replace(temporary, flag.json)
 
 

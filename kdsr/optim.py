@@ -1,6 +1,22 @@
 """Optimisers: an optax chain and its learning-rate schedule from a config block."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
 import optax
+
+
+class Rule(NamedTuple):
+    """An optax transformation, by its `init` and `update`, that knows its learning rate.
+
+    rate(state) -> float32 scalar: that of the update which `update(grads, state, params)` makes, or works on under accumulation.
+    """
+
+    init: Callable
+    update: Callable
+    rate: Callable
 
 
 def schedule(cfg, steps):
@@ -25,7 +41,7 @@ def schedule(cfg, steps):
 
 
 def make(cfg, steps):
-    """optax transformation of a config block.
+    """The Rule of a config block.
 
     Args:
       cfg: name ('adam', 'adamw', 'sgd'), learning_rate, and optionally b1, b2, eps, weight_decay, momentum, clip (global norm; 0 is
@@ -49,9 +65,15 @@ def make(cfg, steps):
     if clip:
         rule = optax.chain(optax.clip_by_global_norm(clip), rule)
     # MultiSteps averages the gradients of `accumulate` batches; between updates it returns zeros.
-    return optax.MultiSteps(rule, accumulate) if accumulate > 1 else rule
+    whole = optax.MultiSteps(rule, accumulate) if accumulate > 1 else rule
+    return Rule(whole.init, whole.update, lambda state: jnp.float32(rate(_count(state))))
 
 
 def is_schedule(node):
     """Whether a node of an optimiser's state is the schedule's, with its `count` of updates; moments have a count of their own."""
     return isinstance(node, optax.ScaleByScheduleState)
+
+
+def _count(state):
+    """How many updates the schedule in an optimiser's state has seen: fewer than steps under accumulation and after a restart."""
+    return next(node for node in jax.tree.leaves(state, is_leaf=is_schedule) if is_schedule(node)).count

@@ -125,7 +125,7 @@ class Outcome:
             print('\n' + writers.table([{'network': k, **v} for k, v in costs.items()], COST_COLUMNS))
             print(
                 f'(gain over bicubic; GMACs and ms on a {costs["student"]["lr_shape"][2]}x{costs["student"]["lr_shape"][1]} '
-                f'LR image, {jax.devices()[0].device_kind})\nstudent: {exports.find(self.workdir)}, results: '
+                f'LR image, {jax.devices()[0].device_kind})\nstudent: {exports.student(self.workdir)}, results: '
                 f'{self.workdir / "results.json"}, pictures: {self.workdir / "samples"}'
             )
         return results

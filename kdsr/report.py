@@ -2,101 +2,73 @@
 
     python -m kdsr.report runs/fakd_1 runs/fakd_2 runs/baseline_1 runs/baseline_2 --out=reports/fakd
     python -m kdsr.report runs --out=reports/all --data=../data/Set14
+    python -m kdsr.report runs/fakd_1 edsr.json bicubic.json --out=reports/edsr
 
-A RUN is what kdsr.main leaves in its --workdir, finished or not, or a folder of those. Runs that differ only in `seed` are one row.
+A RUN is what kdsr.main leaves in its --workdir, finished or not, or a folder of those; a run with stages is its last one, RUN/STAGE
+an earlier one. Runs that differ only in `seed` are one row. A file is what kdsr.evaluate --json wrote: a row, or more columns of
+the run whose student it scored.
 """
 
 import csv
 import functools
 import io
-import itertools
 import os
 import pathlib
 
-import numpy as np
 from absl import flags
 
-from kdsr import commands, crops, curves, evaluate, runs, writers
+from kdsr import commands, crops, curves, runs, tables, writers
 
-METRICS = ('psnr_y', 'ssim_y')
-COSTS = ('parameters', 'gmacs', 'ms', 'data_wait', 'steps')
 COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
+TEXTS = ('run', 'n', 'seeds', 'fields')
 ENOUGH = 3  # seeds, for a ranking
-SAME_DB = 1e-3  # closer scores of bicubic or a teacher are one measurement: other hardware rounds differently
-
-
-def summary(label, results, network, seeds=()):
-    """One unrounded row: means and sample standard deviations (None for one value) over `results`, dicts like results.json."""
-    row = {'run': label, 'n': len(seeds) or None, 'seeds': ' '.join(map(str, seeds))}
-    for name, metric in itertools.product(dict.fromkeys(s for r in results for s in r[network]), METRICS):
-        values = [r[network][name][metric] for r in results if metric in r[network].get(name, {})]
-        if values:
-            row[f'{name} {metric} mean'] = float(np.mean(values))
-            row[f'{name} {metric} std'] = float(np.std(values, ddof=1)) if len(values) > 1 and np.isfinite(values).all() else None
-    costs = [{**r, **r.get('cost', {}).get(network, {})} for r in results]
-    for key in COSTS:
-        values = [c[key] for c in costs if key in c]
-        row[key] = (values[0] if len(set(values)) == 1 else float(np.mean(values))) if values else None
-    return row
-
-
-def references(finished):
-    """Rows of bicubic and of each distinct teacher; the same name with other scores is a row of its own."""
-    found = {'bicubic': []}  # label -> [results with that one network]
-    for run, network in itertools.product(finished, ('bicubic', 'teacher')):
-        if network not in run.results:
-            continue
-        label = network if network == 'bicubic' else f'teacher {runs.teacher_name(run)}'
-        scores, cost = run.results[network], run.results.get('cost', {}).get(network, {})
-        if match := next((r for r in found.get(label, []) if _agree(r[network], scores)), None):
-            match[network].update(scores)
-        else:
-            found.setdefault(label, []).append({network: dict(scores), 'cost': {network: cost}})
-    return [
-        summary(f'{label} ({i})' if i > 1 else label, [one], label.split()[0])
-        for label, several in found.items()
-        for i, one in enumerate(several, 1)
-    ]
-
-
-def _agree(a, b):
-    pairs = [(a[name].get('psnr_y', 0), b[name].get('psnr_y', 0)) for name in a.keys() & b.keys()]
-    return all(one == other or abs(one - other) < SAME_DB for one, other in pairs)  # two infinite ones are equal
 
 
 def markdown(rows):
     """The table a person reads: `mean ± std`, rounded; blank where a row has no such value."""
-    means = [k for k in dict.fromkeys(k for row in rows for k in row) if k.endswith(' mean')]
-    columns = ['run', 'n', *(k.removesuffix(' mean') for k in means), *COSTS]
+    means = tables.scored(rows)
+    columns = ['run', 'n', *(k.removesuffix(' mean') for k in means), *tables.COSTS]
     text = []
     for row in rows:
         cells = {'run': f'`{row["run"]}`', 'n': row['n'] and str(row['n'])}
         cells |= {k: format(row[k], f) for k, f in COST_FORMATS.items() if row[k] is not None}
         for mean in (k for k in means if k in row):
-            column, f = mean.removesuffix(' mean'), evaluate.FORMATS[mean.split()[-2]]
+            column, f = mean.removesuffix(' mean'), tables.FORMATS.get(tables.parts(mean)[1], '.4f')
             std = row[f'{column} std']
-            cells[column] = format(row[mean], f) + (f' ± {std:{f}}' if std is not None else '')
+            cells[column] = format(row[mean], f) + (f' ± {std:{f.lstrip("+")}}' if std is not None else '')
         text.append(cells)
     return writers.table(text, dict.fromkeys(columns, ''))
 
 
-def notes(groups, rows):
+def notes(groups, rows, evaluations=()):
     """What has to be known to read the table, one sentence a line."""
     finished = [g for g in groups if g.finished]
-    fewest = min(len(g.finished) for g in finished)
-    found = ['mean ± sample standard deviation over n seeds; data_wait: share of the training time']
+    fewest = min((len(g.finished) for g in finished), default=ENOUGH)
+    found = ['mean ± sample standard deviation over n seeds; data_wait: share of the training time'] * bool(finished)
     if fewest < ENOUGH:
         found.append(
             f'{fewest} seed{"s"[: fewest > 1]}; differences smaller than the spread are not a ranking (it takes {ENOUGH} seeds)'
         )
     for group in finished:
-        scores = [run.results['student'] for run in group.finished]
+        scores = [tables.measured(run, 'student') for run in group.finished]
         for name in dict.fromkeys(name for s in scores for name in s):
             count = sum(name in s for s in scores)
             if count < len(scores):
                 found.append(f'{name}: {count} of the {len(scores)} runs of `{group.label}`')
     if any(row['run'].startswith('bicubic (') for row in rows):
         found.append('bicubic differs: some runs were scored on other images under the same name, and cannot be compared there')
+    measures = {tables.parts(column)[1:] for column in tables.scored(rows)}
+    if any(metric.endswith('gain_db') for metric, _ in measures):
+        found.append(
+            "gain_db: over bicubic on the same images, as the run scored it; what a file adds, over the table's row of bicubic"
+        )
+    if any(metric.endswith('lpips') for metric, _ in measures):
+        found.append('lpips: lower is better; by AlexNet, as lpips:vgg by VGG16')
+    protocols = sorted({protocol for metric, protocol in measures if protocol and not metric.endswith('lpips')})
+    if protocols:
+        found.append(f'{", ".join(protocols)}: by that protocol of kdsr.evaluate, what has no such name by y8')
+    found += [f'`{e.label}`: its file does not tell model and protocol, which is taken for y8' for e in evaluations if not e.model]
+    found += [f'`{g.label}` has {g.fields}' for g in groups if g.fields and g.label == g.runs[0].config['name']]
     costs = [c for g in finished for run in g.finished for c in run.results.get('cost', {}).values()]
     shapes = {f'{c["lr_shape"][2]}x{c["lr_shape"][1]}' for c in costs if 'lr_shape' in c}
     if shapes:
@@ -125,8 +97,8 @@ def write(path, text):
 def to_csv(rows):
     """The unrounded table as text, one column for each mean and each standard deviation."""
     text = io.StringIO(newline='')
-    columns = list(dict.fromkeys(k for row in rows for k in row if k not in COSTS)) + list(COSTS)
-    table = csv.DictWriter(text, columns, lineterminator='\n')
+    both = [column for mean in tables.scored(rows) for column in (mean, mean.removesuffix('mean') + 'std')]
+    table = csv.DictWriter(text, [*TEXTS, *both, *tables.COSTS], lineterminator='\n')
     table.writeheader()
     table.writerows(rows)
     return text.getvalue()
@@ -136,28 +108,29 @@ def report(paths, out, *, data='', images=3, progress=None):
     """Writes report.md, report.csv, curves.png and crops.png into the folder `out`.
 
     Args:
-      paths: run directories, or folders of them.
+      paths: run directories, or folders of them, and files of kdsr.evaluate --json.
       data: benchmark folder that the crops come from; '': the embedded validation photographs.
       images: crops per scale; 0: no crops.png.
       progress: called with (crops done, crops in all).
 
-    Returns: (the text of report.md, names of the files).
+    Returns: (the text of report.md, names of the files). There are curves only of runs.
 
-    Raises FileNotFoundError, ValueError: see `runs.collect` and `runs.grouped`; and those of reading `data`.
+    Raises FileNotFoundError, ValueError: see `runs.collect`, `runs.grouped` and `runs.evaluation`; and those of reading `data`.
     """
-    out, groups = pathlib.Path(out), runs.grouped(runs.collect(paths))
-    finished = [g for g in groups if g.finished]
-    known = references([run for g in finished for run in g.finished])
-    rows = known + [
-        summary(g.label, [r.results for r in g.finished], 'student', [r.config['seed'] for r in g.finished]) for g in finished
-    ]
-    parts = [markdown(rows), notes(groups, rows)] if finished else []
-    parts += filter(None, [unfinished(groups)])
+    files = [path for path in paths if pathlib.Path(path).is_file()]
+    folders, evaluations = [path for path in paths if path not in files], [runs.evaluation(file) for file in files]
+    out, groups = pathlib.Path(out), runs.grouped(runs.collect(folders)) if folders or not files else []
+    groups, evaluations = tables.added(groups, evaluations)
+    known = tables.references([run for g in groups for run in g.finished], evaluations)
+    rows = tables.gains([*known, *(row for g in groups for row in tables.students(g)), *tables.evaluated(evaluations)], known)
+    parts = [*filter(None, [markdown(rows) if rows else '', notes(groups, rows, evaluations), unfinished(groups)])]
     out.mkdir(parents=True, exist_ok=True)
-    curves.draw(groups, known, out / 'curves.png')
-    pictures, missing = ['curves.png'], []
+    pictures, missing = [], []
+    if groups:
+        curves.draw(groups, known, out / 'curves.png')
+        pictures += ['curves.png']
     if images:
-        drawn, missing = crops.draw(groups, out / 'crops.png', data=data, images=images, progress=progress)
+        drawn, missing = crops.draw(groups, out / 'crops.png', evaluations, data=data, images=images, progress=progress)
         pictures += ['crops.png'] * drawn
     parts += ['\n'.join(f'- {line}' for line in missing)] * bool(missing)
     write(out / 'report.csv', to_csv(rows))

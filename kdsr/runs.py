@@ -1,10 +1,12 @@
-"""Reads run directories and groups those that differ in nothing but the seed."""
+"""Reads run directories, and groups those that differ in nothing but the seed, and what kdsr.evaluate --json wrote."""
 
 import json
+import math
 import pathlib
 from typing import NamedTuple
 
 from kdsr import config as configs
+from kdsr.models import exports
 
 # What two seeds of one experiment may differ in besides the seed: nothing that changes weights or metrics.
 IGNORED = ('seed', 'data.cache_dir', 'data.threads', *configs.CHANGEABLE)
@@ -13,13 +15,16 @@ IGNORED = ('seed', 'data.cache_dir', 'data.threads', *configs.CHANGEABLE)
 class Run(NamedTuple):
     """One run directory.
 
-    config: its fields, {'data.path': 'x'}. results: results.json, None while the run is unfinished. lines: those of metrics.jsonl.
+    config: its fields, {'data.path': 'x'}; the name of a stage is the run's, or 'run/stage' where others follow. results:
+    results.json, None while the run is unfinished. lines: those of metrics.jsonl. added: scores of its student that files of
+    kdsr.evaluate have besides, as of `measured`.
     """
 
     folder: pathlib.Path
     config: dict
     results: dict | None
     lines: list
+    added: dict = {}
 
     def curve(self, name):
         """{step: value} of a metric, e.g. 'val/psnr_y'."""
@@ -27,10 +32,10 @@ class Run(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Runs of one experiment, sorted by seed. label: name and all fields that tell it from the others; short: for pictures."""
+    """Runs of one experiment, sorted by seed. label: what rows, legends and pictures call it; fields: all that differ, as text."""
 
     label: str
-    short: str
+    fields: str
     runs: list
 
     @property
@@ -38,18 +43,31 @@ class Group(NamedTuple):
         return [run for run in self.runs if run.results]
 
 
+class Evaluation(NamedTuple):
+    """What kdsr.evaluate --json wrote. label: its row's name. model: as its --model said, '' in a file that does not tell.
+
+    scores: as of `measured`. self_ensemble: whether they are of 8 flips and transposes.
+    """
+
+    label: str
+    model: str
+    scores: dict
+    self_ensemble: bool
+
+
 def find(path, depth=3):
-    """The run directories that `path` means, by name: itself, or those inside it (a folder of runs, a run of several stages)."""
+    """The run directories that `path` means, by name: itself, of a run with stages the latest, or those in a folder of runs."""
     path = pathlib.Path(path)
-    if (path / 'config.json').is_file():
-        return [path]
+    own = [path] if (path / 'config.json').is_file() else []
+    if stages := exports.stages(path)[1]:
+        return own + [path / stage for stage in stages if (path / stage / 'config.json').is_file()][-1:]
     if not depth or not path.is_dir():
-        return []
-    return [run for child in sorted(path.iterdir()) for run in find(child, depth - 1)]
+        return own
+    return own + [run for child in sorted(path.iterdir()) for run in find(child, 0 if own else depth - 1)]
 
 
 def collect(paths):
-    """The runs below `paths`, each once.
+    """The runs below `paths`, each once. One whose later stages have not begun is unfinished, unless its stage itself is named.
 
     Raises FileNotFoundError for a path without any, ValueError for no paths or a damaged file.
     """
@@ -64,7 +82,9 @@ def collect(paths):
                 f'(what kdsr.main leaves in its --workdir), or a folder of such directories'
             )
         folders |= {folder.resolve(): folder for folder in found if folder.resolve() not in folders}
-    return [read(folder) for folder in folders.values()]
+    named = {pathlib.Path(path).resolve() for path in paths}
+    waits = lambda folder: folder not in named and folder.name in exports.stages(folder.parent)[1][:-1]
+    return [read(shown)._replace(results=None) if waits(folder) else read(shown) for folder, shown in folders.items()]
 
 
 def read(folder):
@@ -75,6 +95,9 @@ def read(folder):
     missing = [k for k in ('name', 'seed', 'scale', 'steps') if not isinstance(fields, dict) or k not in fields]
     if missing:
         raise ValueError(f'{config} is not the config of a run: it has no field {", ".join(missing)}; leave {folder} out')
+    whole, stages = exports.stages(folder.resolve().parent)
+    if folder.resolve().name in stages:
+        fields['name'] = whole if folder.resolve().name == stages[-1] else f'{whole}/{folder.resolve().name}'
     # a run that is going on, or was killed, may end in half a line
     lines = metrics.read_text().split('\n')[:-1] if metrics.is_file() else []
     return Run(
@@ -131,20 +154,53 @@ def grouped(runs):
 
 
 def labels(runs):
-    """(label, short label) of each run: its name and exactly the fields in which the `runs` differ.
+    """(label, fields) of each run: its name, followed by fields where names do not differ, and all fields that do as text.
 
-    The short label is the name where names differ, else the name and the last parts of the fields' names.
+    In the label the fields are called by the last parts of their names, where that is enough.
     """
     fields, names = [compared(run) for run in runs], [run.config['name'] for run in runs]
     keys = sorted({k for f in fields for k in f})
     keys = [k for k in keys if len({json.dumps(f[k]) if k in f else '' for f in fields}) > 1]
     last = [k.rpartition('.')[2] for k in keys]
     brief = {k: s if last.count(s) == 1 else k for k, s in zip(keys, last, strict=True)}
-    text = lambda name, f, key: ' '.join([name, *(f'{key(k)}={_show(f[k])}' for k in keys if k in f)])
-    full = [text(n, f, str) for n, f in zip(names, fields, strict=True)]
-    short = names if len(set(names)) == len(names) else [text(n, f, brief.get) for n, f in zip(names, fields, strict=True)]
-    return list(zip(full, short, strict=True))
+    text = lambda f, key: ' '.join(f'{key(k)}={_show(f[k])}' for k in keys if k in f)
+    plain = len(set(names)) == len(names)
+    return [(n if plain else f'{n} {text(f, brief.get)}'.strip(), text(f, str)) for n, f in zip(names, fields, strict=True)]
 
 
 def _show(value):
     return f'{value:g}' if isinstance(value, float) else str(value) or "''"
+
+
+def evaluation(file):
+    """The Evaluation in `file`, ValueError where it is damaged or something else. Older files tell nothing: y8 is meant."""
+    file = pathlib.Path(file)
+    found = _parsed(file.read_text(errors='replace'), file)
+    sets = list(found.values()) if isinstance(found, dict) else []
+    whole = lambda name, scores: isinstance(scores, dict) and 'images' in scores and name.rpartition('/x')[2].isdigit()
+    if not sets or not all(whole(*item) for item in found.items()):
+        raise ValueError(f'{file} is not what kdsr.evaluate --json writes; of a run, name the directory')
+    facts = sets[0].get('evaluation', {})
+    model, averaged = facts.get('model', ''), facts.get('self_ensemble', False)
+    scores = measured(found, protocol=facts.get('protocol', 'y8'), lpips=facts.get('lpips', 'alex'))
+    return Evaluation((model or file.stem) + ' +self-ensemble' * averaged, model, scores, averaged)
+
+
+def measured(scores, bicubic=None, *, protocol='y8', lpips='alex'):
+    """The numbers of one network, {set: {metric: value}}, with its gain over `bicubic`, which was scored alike.
+
+    What is measured otherwise has columns of its own: 'psnr_y:dfsr' by another protocol than y8, 'lpips:vgg' by another network
+    than AlexNet.
+    """
+    found = {}
+    for name, values in scores.items():
+        found[name] = {}
+        for metric, value in values.items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                own = (lpips, 'alex') if metric.endswith('lpips') else (protocol, 'y8')
+                found[name][metric if own[0] == own[1] else f'{metric}:{own[0]}'] = value
+        for metric in [m for m in found[name] if m.endswith('psnr_y')]:  # also by a prefix: compared with other images than HR
+            other = (bicubic or {}).get(name, {}).get(metric, math.inf)
+            if math.isfinite(other):
+                found[name][metric.replace('psnr_y', 'gain_db')] = found[name][metric] - other
+    return found

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from kdsr.optim import Rule
 from kdsr.types import Ctx, Net, TrainState
 
 
@@ -38,8 +39,8 @@ def players(losses, optimisers, *, ema_decay=0.0):
       optimisers: net -> optax transformation.
       ema_decay: decay of the averages in `state.ema`, which move once per optimiser update.
 
-    Metrics: the parts, `loss/<net>` and `grad_norm/<net>`. A non-finite loss shows in its own two; since 0 x NaN is NaN it may
-    also spoil the other players' gradients, so a loop should stop at the first.
+    Metrics: the parts, `loss/<net>` and `grad_norm/<net>`, and `learning_rate/<net>` of a kdsr.optim.Rule. A non-finite loss shows
+    in its own two; since 0 x NaN is NaN it may also spoil the other players' gradients, so a loop should stop at the first.
     """
 
     def step(state, frozen, batch, axis=None):
@@ -63,6 +64,7 @@ def players(losses, optimisers, *, ema_decay=0.0):
             seed = {k: jnp.ones_like(v) if k == leader else jnp.zeros_like(v) for k, v in values.items()}
             pulled[leader] = pull(seed)[0]
 
+        rates = {f'learning_rate/{k}': r.rate(nets[k].opt) for k, r in optimisers.items() if isinstance(r, Rule)}
         updated, ema = {}, dict(state.ema)
         metrics = dict(parts)
         for name, net in nets.items():
@@ -77,6 +79,6 @@ def players(losses, optimisers, *, ema_decay=0.0):
                 # Under gradient accumulation only a real update counts.
                 real = opt.mini_step == 0 if isinstance(opt, optax.MultiStepsState) else True
                 ema[name] = jax.tree.map(lambda new, old, real=real: jnp.where(real, new, old), moved, ema[name])
-        return TrainState(state.step + 1, state.key, updated, ema), average(metrics)
+        return TrainState(state.step + 1, state.key, updated, ema), {**average(metrics), **rates}
 
     return step

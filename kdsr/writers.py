@@ -113,6 +113,7 @@ class Progress:
     def __init__(self, start, total, batch_size, log):
         self.start, self.total, self.batch_size = start, total, batch_size
         self.sums, self.count = dict(log.get('sums', {})), log.get('count', 0)
+        self.rates = {}  # of the last step: a schedule's mean is never used; in no checkpoint, since a step comes before a line
         self.began = self.mark = time.perf_counter()
         self.marked, self.waited, self.all_waited, self.paused = start, 0.0, 0.0, 0.0
 
@@ -123,7 +124,10 @@ class Progress:
     def add(self, metrics):
         """Adds one step's host metrics."""
         for k, v in metrics.items():
-            self.sums[k] = self.sums.get(k, 0.0) + v
+            if k.startswith('learning_rate/'):
+                self.rates[k] = v
+            else:
+                self.sums[k] = self.sums.get(k, 0.0) + v
         self.count += 1
 
     def wait(self, seconds):
@@ -137,14 +141,14 @@ class Progress:
         self.mark += seconds
 
     def line(self, step):
-        """(means, timing, text) since the last call."""
+        """(means, timing, text) since the last call; among the means the learning rates of the last step."""
         now = time.perf_counter()
-        means = {k: v / self.count for k, v in self.sums.items()}
+        means = {k: v / self.count for k, v in self.sums.items()} | self.rates
         seconds, steps = max(now - self.mark, 1e-9), max(step - self.marked, 1)
         rate = steps / seconds
         timing = {'speed/images_per_s': rate * self.batch_size, 'speed/data_wait': self.waited / seconds}
         eta = (self.total - step) * (now - self.began - self.paused) / max(step - self.start, 1)
-        parts = '  '.join(f'{k} {v:.4g}' for k, v in means.items() if not k.startswith(('grad_norm/', 'loss/')))
+        parts = '  '.join(f'{k} {v:.4g}' for k, v in means.items() if not k.startswith(('grad_norm/', 'loss/', 'learning_rate/')))
         text = (
             f'step {step}/{self.total}  {parts}  | {timing["speed/images_per_s"]:.1f} images/s, '
             f'data wait {100 * timing["speed/data_wait"]:.1f} %, ETA {duration(eta)}'

@@ -67,7 +67,7 @@ def test_evaluate_bicubic_and_an_export(room, tmp_path):
         '--protocol=div2k',
     )
     assert json.loads(plain.read_text()).keys() == {'set/x2'}
-    assert json.loads(eight.read_text())['set/x2'].keys() == {'psnr_rgb', 'ssim_rgb', 'images'}
+    assert json.loads(eight.read_text())['set/x2'].keys() == {'evaluation', 'psnr_rgb', 'ssim_rgb', 'images'}
 
 
 @pytest.mark.parametrize(

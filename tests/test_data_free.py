@@ -238,7 +238,12 @@ def test_loss_of_images_of_data_is_that_of_resized_images(teacher, loss, reducti
 
 
 def test_adversarial_loss_is_minus_the_logarithm_and_warms_up(teacher):
-    _, found = run(config(teacher, warmup=1, w_reconstruction=0.5, scales='4', size=32), steps=2)
+    cfg = config(teacher, warmup=1, w_reconstruction=0.5, scales='4', size=32)
+    cfg.optimizer.update({'schedule': 'step', 'milestones': (3,)})
+    _, found = run(cfg, steps=2)
+    # of the student's two steps the last is told: numbers 1 and 3
+    rates = [(m['learning_rate/student'], m['learning_rate/generator_x4']) for _, m in found]
+    np.testing.assert_allclose(rates, [(0.01, 0.01), (0.005, 0.01)], rtol=1e-6)
     for (_, m), weight in zip(found, (0.0, 1.0), strict=True):
         np.testing.assert_allclose(m['loss/generator'], weight * m['adversarial'] + 0.5 * m['reconstruction'], rtol=1e-6)
 
@@ -265,8 +270,10 @@ def test_blocks_after_the_kth_event_are_18_k_by_n(events, counts):
 def test_blocks_to_come_keep_their_first_values_through_weight_decay(teacher):
     growing = {'events': 3, 'every': 2, 'new_block': 'random'}
     cfg = config(teacher, images='noise', scales='2', size=16, student_steps=1, growth=growing)
-    cfg.optimizer = kdsr.adam(1e-2, name='sgd', momentum=0.9, weight_decay=0.1)
+    cfg.optimizer = kdsr.adam(1e-2, name='sgd', momentum=0.9, weight_decay=0.1, schedule='step', milestones=(1,))
     state, found = run(cfg, steps=5)
+    # each event renews the optimiser, its schedule included
+    np.testing.assert_allclose([m['learning_rate/student'] for _, m in found], [0.01, 0.005, 0.01, 0.005, 0.01], rtol=1e-6)
     first = state.nets['student'].params
     for (after, _), active in zip(found, (1, 1, 2, 2, 3), strict=True):
         now = after.nets['student'].params

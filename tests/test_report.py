@@ -13,7 +13,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from kdsr import crops, curves, evaluate, metrics, models, report, runs
+from kdsr import crops, curves, evaluate, metrics, models, report, runs, tables
 
 HERE = pathlib.Path(__file__).parents[1]
 PSNR = {0: 31.25, 1: 31.5, 2: 31.9}  # of the student by seed
@@ -111,17 +111,18 @@ def test_labels_are_the_name_and_exactly_the_fields_that_differ(tmp_path):
     run(tmp_path / 'b', 1, method=method(w_affinity=10.0, transforms=''))
     run(tmp_path / 'c', 2, method={'name': 'supervised', 'loss': 'l1'})
     pair = groups(tmp_path / 'a', tmp_path / 'b')
-    assert [g.label for g in pair] == [
-        'tiny method.transforms=spatial+instance method.w_affinity=1',
-        "tiny method.transforms='' method.w_affinity=10",
+    assert [g.fields for g in pair] == [
+        'method.transforms=spatial+instance method.w_affinity=1',
+        "method.transforms='' method.w_affinity=10",
     ]
-    assert [g.short for g in pair] == ['tiny transforms=spatial+instance w_affinity=1', "tiny transforms='' w_affinity=10"]
-    assert [g.label for g in groups(tmp_path / 'c')] == ['tiny']
+    assert [g.label for g in pair] == ['tiny transforms=spatial+instance w_affinity=1', "tiny transforms='' w_affinity=10"]
+    assert [tuple(g[:2]) for g in groups(tmp_path / 'c')] == [('tiny', '')]
     # a field that a run lacks is not invented
-    assert groups(tmp_path / 'a', tmp_path / 'c')[1].label == 'tiny method.loss=l1 method.name=supervised'
+    assert groups(tmp_path / 'a', tmp_path / 'c')[1].fields == 'method.loss=l1 method.name=supervised'
     run(tmp_path / 'd', 0, name='wide', student={'name': 'edsr', 'args': {'blocks': 3, 'features': 99}})
     named = groups(tmp_path / 'd', tmp_path / 'c')
-    assert named[0].label.endswith('student.args.features=99') and [g.short for g in named] == ['wide', 'tiny']
+    assert named[0].fields.endswith('student.args.features=99') and [g.label for g in named] == ['wide', 'tiny']
+    assert f'- `wide` has {named[0].fields}' in report.notes(named, []) and ' has ' not in report.notes(pair, [])
 
 
 def test_references_stand_once_unless_they_differ(tmp_path):
@@ -144,8 +145,46 @@ def test_seeds_of_several_stages_are_grouped_although_their_teachers_lie_apart(t
         run(room / 'second', seed, results(31.0), teacher=f'/before/it/moved/seed{seed}/first/export/student')
     found = groups(tmp_path)
     assert [len(g.runs) for g in found] == [2, 2]
-    assert found[1].label == 'tiny teacher=first/export/student'
+    assert found[1].fields == 'teacher=first/export/student'
     assert runs.teacher_path(found[1].runs[1]) == tmp_path / 'seed1' / 'first' / 'export' / 'student'
+
+
+def staged(folder, stages=('first', 'second'), name='whole', done=2, seed=0, **values):
+    """Writes a run with stages of which the first `done` are finished and one more has begun."""
+    folder.mkdir(parents=True)
+    (folder / 'stages.json').write_text(json.dumps({'name': name, 'stages': stages}))
+    for i, stage in enumerate(stages[: done + 1]):
+        run(folder / stage, seed, results(30.0 + i) if i < done else None, name=stage, steps=4 + i, **values)
+    return folder
+
+
+def test_a_run_with_stages_is_its_last_one_under_the_name_of_the_run(tmp_path):
+    staged(tmp_path / 'runs' / 'b', ('z', 'a'), name='student')
+    staged(tmp_path / 'runs' / 'a', ('z', 'a'), name='other', batch_size=9)
+    text, _ = report.report([tmp_path / 'runs'], tmp_path / 'out', images=0)
+    rows = table(tmp_path / 'out' / 'report.csv')
+    assert [(r['run'], r['steps'], r['validation/x2 psnr_y mean']) for r in rows[-2:]] == [
+        ('other', '4', '31.0'),
+        ('student', '4', '31.0'),
+    ]
+    assert [g.label for g in groups(tmp_path / 'runs' / 'b' / 'z', tmp_path / 'runs' / 'b')] == ['student/z', 'student']
+
+
+def test_a_run_whose_later_stages_have_not_begun_is_unfinished(tmp_path):
+    text, _ = report.report([staged(tmp_path / 'run', ('a', 'b', 'c'), done=1)], tmp_path / 'out', images=0)
+    assert '| `whole/b`      | 0    | 4 of 5 |' in text and '`whole/a`' not in text
+    shutil.rmtree(tmp_path / 'run' / 'b')
+    text, _ = report.report([tmp_path / 'run'], tmp_path / 'out', images=0)
+    assert '| `whole/a`      | 0    | 4 of 4 |' in text and table(tmp_path / 'out' / 'report.csv') == []
+    assert 'unfinished' not in report.report([tmp_path / 'run' / 'a'], tmp_path / 'out', images=0)[0]
+
+
+def test_a_directory_in_which_two_runs_met_shows_both(tmp_path):
+    run(tmp_path / 'run' / 'b', 1, results(31.0), name='demo')
+    run(tmp_path / 'smoke', 0, results(30.0), name='smoke')
+    for file in (tmp_path / 'smoke').iterdir():
+        file.rename(tmp_path / 'run' / file.name)
+    assert [r.config['name'] for r in runs.collect([tmp_path])] == ['smoke', 'demo']
 
 
 def test_unfinished_runs_are_listed_with_where_they_stand(seeds, tmp_path):
@@ -216,7 +255,7 @@ def test_curves_of_many_groups_of_other_lengths_are_drawn(tmp_path):
     run(tmp_path / 'empty', 0, lines=[], batch_size=99)
     found = groups(tmp_path)
     assert [len(g.runs) for g in found] == [3, 3, 3, 3, 1]
-    curves.draw(found, report.references([r for g in found for r in g.finished]), tmp_path / 'curves.png')
+    curves.draw(found, tables.references([r for g in found for r in g.finished]), tmp_path / 'curves.png')
     width, height = Image.open(tmp_path / 'curves.png').size
     assert width == 1200 and 600 < height < 1200
     assert np.asarray(Image.open(tmp_path / 'curves.png').convert('L')).std() > 10
@@ -258,8 +297,8 @@ def test_crops_show_hr_bicubic_teacher_and_students(network, tmp_path):
     tiny.folder(tmp_path / 'set' / 'HR', count=4, height=64, width=80)
     found, steps = groups(tmp_path / 'runs'), []
     fns, missing = crops.networks(found, 2)
-    assert list(fns) == ['bicubic', f'teacher {network}', f'{found[0].short}, seed 1']
-    assert len(missing) == 2 and 'teacher nowhere' in missing[0] and f'{found[1].short}, seed 1 (' in missing[1]
+    assert list(fns) == ['bicubic', f'teacher {network}', f'{found[0].label}, seed 1']
+    assert len(missing) == 2 and 'teacher nowhere' in missing[0] and f'{found[1].label}, seed 1 (' in missing[1]
     places = crops.choose(crops.examples(tmp_path / 'set', 2), 2, 3)
     assert len(places) == 3 and {p[3] for p in places} == {32}
     example, top, left, side = places[0]
@@ -277,4 +316,143 @@ def test_crops_show_hr_bicubic_teacher_and_students(network, tmp_path):
 
 def test_crops_without_a_network_are_left_out(seeds, tmp_path):
     text, files = report.report([seeds], tmp_path / 'out', data='unread')
-    assert 'crops.png' not in files and 'not in the crops: tiny, seed 0 (no model at' in text
+    assert 'crops.png' not in files and 'not in the crops: tiny, seed 0 (no student in' in text
+
+
+def test_every_scored_metric_is_a_column_and_lpips_says_its_network(tmp_path):
+    found = results(31.0)
+    for scored in (found[k]['validation/x2'] for k in ('student', 'teacher', 'bicubic')):
+        scored |= {'lpips': 0.25, 'niqe': 5.5, 'note': 'no number'}
+    run(tmp_path / 'a', 0, found, lpips='alex')
+    run(tmp_path / 'b', 0, found, lpips='vgg', name='vgg')
+    run(tmp_path / 'c', 0, results(30.0), name='plain')
+    text, _ = report.report([tmp_path], tmp_path / 'out', images=0)
+    bicubic, teacher, *rows = table(tmp_path / 'out' / 'report.csv')
+    told = [[r[f'validation/x2 {m} mean'] for m in ('psnr_rgb', 'lpips', 'lpips:vgg', 'niqe')] for r in rows]
+    assert told == [['30.0', '0.25', '', '5.5'], ['30.0', '', '0.25', '5.5'], ['29.0', '', '', '']]
+    # one row of references, whatever each run has measured of them
+    assert [bicubic[f'validation/x2 {m} mean'] for m in ('psnr_y', 'lpips', 'lpips:vgg')] == ['29.0', '0.25', '0.25']
+    assert (teacher['run'], teacher['validation/x2 lpips mean']) == ('teacher nowhere', '0.25')
+    assert not any('note' in column or 'images' in column for column in bicubic) and '| 0.2500 ' in text
+    assert 'lpips: lower is better' in text
+
+
+def test_what_else_a_run_exports_has_a_row(tmp_path):
+    found = results(31.0)
+    run(tmp_path / 'a', 0, {**found, 'blended': {'validation/x2': scores(30.5)}})
+    report.report([tmp_path], tmp_path / 'out', images=0)
+    rows = {r['run']: r for r in table(tmp_path / 'out' / 'report.csv')}
+    assert rows['tiny blended']['validation/x2 psnr_y mean'] == '30.5' and rows['tiny blended']['n'] == '1'
+
+
+def test_gain_is_over_each_runs_own_bicubic(tmp_path):
+    run(tmp_path / 'a', 0, results(31.0, bicubic=29.0))
+    run(tmp_path / 'b', 1, results(32.0, bicubic=28.0))
+    text, _ = report.report([tmp_path], tmp_path / 'out', images=0)
+    rows = {r['run']: r for r in table(tmp_path / 'out' / 'report.csv')}
+    gain = lambda name: rows[name]['validation/x2 gain_db mean']
+    assert (gain('tiny'), gain('teacher nowhere'), gain('bicubic')) == ('3.0', '4.0', '')
+    assert float(rows['tiny']['validation/x2 gain_db std']) == np.std([2.0, 4.0], ddof=1)
+    assert '| +3.000 ± 1.414 ' in text and 'gain_db: over bicubic' in text
+
+
+def evaluation(file, psnr, **facts):
+    """Writes what kdsr.evaluate --json does; without facts as its older versions did."""
+    file.write_text(json.dumps({'Set5/x2': {**({'evaluation': facts} if facts else {}), **scores(psnr)}}))
+    return file
+
+
+def test_files_of_evaluate_are_rows_with_a_gain(seeds, network, tmp_path):
+    own = evaluation(tmp_path / 'own.json', 33.0, model=str(network), protocol='y8')
+    more = evaluation(tmp_path / 'more.json', 33.5, model=str(network), protocol='y8', self_ensemble=True)
+    other = evaluation(tmp_path / 'other.json', 34.0, model=str(network), protocol='dfsr')
+    old = evaluation(tmp_path / 'old.json', 30.0)
+    plain = evaluation(tmp_path / 'b.json', 29.0, model='bicubic', protocol='y8')
+    text, files = report.report([own, seeds, more, other, old, plain], tmp_path / 'out', images=1)
+    rows = {r['run']: r for r in table(tmp_path / 'out' / 'report.csv')}
+    ensemble = f'{network} +self-ensemble'
+    assert list(rows) == ['bicubic', 'teacher nowhere', 'tiny', str(network), ensemble, 'old']
+    said = lambda name, *metrics: [rows[name][f'Set5/x2 {m} mean'] for m in metrics]
+    assert said(str(network), 'psnr_y', 'gain_db', 'psnr_y:dfsr') == ['33.0', '4.0', '34.0']
+    assert said(ensemble, 'psnr_y', 'gain_db') == ['33.5', '4.5'] and said('old', 'gain_db') == ['1.0']
+    assert 'dfsr: by that protocol of kdsr.evaluate' in text
+    assert '`old`: its file does not tell model and protocol, which is taken for y8' in text
+    assert 'not in the crops: old (its file does not tell the model)' in text and 'crops.png' in files
+    fns, _ = crops.networks(groups(seeds), 2, [runs.evaluation(f) for f in (own, more, old)])
+    assert list(fns) == ['bicubic', str(network), ensemble]
+
+
+def test_a_file_adds_to_the_row_of_the_run_that_it_scored(network, tmp_path):
+    for seed in range(3):
+        shutil.copytree(network.parent, run(tmp_path / 'runs' / f'{seed}', seed, results(30.0)) / 'export')
+    files = [evaluation(tmp_path / f'{s}.json', 33.0 + s, model=str(tmp_path / 'runs' / f'{s}'), protocol='y8') for s in range(2)]
+    bicubic = evaluation(tmp_path / 'b.json', 29.0, model='bicubic', protocol='y8')
+    text, _ = report.report([tmp_path / 'runs', *files, bicubic], tmp_path / 'out', images=0)
+    *_, row = table(tmp_path / 'out' / 'report.csv')
+    assert [float(row[f'Set5/x2 {m} mean']) for m in ('psnr_y', 'gain_db')] == [33.5, 4.5]
+    assert row['run'] == 'tiny' and row['Set5/x2 gain_db std'] == row['Set5/x2 psnr_y std'] == str(np.std([33.0, 34.0], ddof=1))
+    assert 'Set5/x2: 2 of the 3 runs of `tiny`' in text
+    # another file of the same student contradicts it
+    other = evaluation(tmp_path / 'other.json', 20.0, model=str(tmp_path / 'runs' / '0' / 'export' / 'student'), protocol='y8')
+    report.report([tmp_path / 'runs', *files, other], tmp_path / 'out', images=0)
+    assert [r['Set5/x2 psnr_y mean'] for r in table(tmp_path / 'out' / 'report.csv')][2:] == ['33.5', '20.0']
+
+
+def test_files_of_evaluate_alone_make_a_report(tmp_path):
+    files = [evaluation(tmp_path / f'{psnr}.json', psnr, model='gone', protocol='y8') for psnr in (30.0, 31.0)]
+    text, made = report.report(files, tmp_path / 'out', images=0)
+    assert [r['run'] for r in table(tmp_path / 'out' / 'report.csv')] == ['gone', 'gone (2)']
+    assert made == ['report.md', 'report.csv'] and 'seed' not in text
+
+
+@pytest.mark.parametrize('text', ['{', '[]', '{}', '{"student": {"Set5/x2": {"psnr_y": 1}}}', '{"Set5": {"images": {}}}', '\0\1'])
+def test_other_files_are_named(tmp_path, text):
+    (tmp_path / 'x.json').write_text(text)
+    with pytest.raises(ValueError, match='x.json is (damaged|not what kdsr.evaluate --json writes)') as error:
+        report.report([tmp_path / 'x.json'], tmp_path / 'out')
+    assert '\n' not in str(error.value)
+
+
+def test_evaluate_tells_model_and_protocol_beside_the_documented_values(network, tmp_path):
+    tiny.folder(tmp_path / 'set' / 'HR', count=1, height=32, width=32)
+    args = [f'--model={network}', f'--data={tmp_path / "set"}', '--protocol=rgb', f'--json={tmp_path / "x.json"}']
+    env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(HERE)}
+    subprocess.run([sys.executable, '-m', 'kdsr.evaluate', *args], env=env, check=True, capture_output=True, timeout=120)
+    found = json.loads((tmp_path / 'x.json').read_text())['set/x2']
+    assert (
+        found['evaluation'] == {'model': str(network), 'protocol': 'rgb'}
+        and found['images']['0000']['psnr_rgb'] == found['psnr_rgb']
+    )
+    one = runs.evaluation(tmp_path / 'x.json')
+    assert one.label == str(network) and set(one.scores['set/x2']) == {'psnr_rgb:rgb', 'ssim_rgb:rgb'}
+
+
+@pytest.mark.filterwarnings('error::RuntimeWarning', 'error::UserWarning')
+def test_infinite_scores_are_shown_and_spoil_nothing(tmp_path):
+    lines = [{'step': s, 'val/psnr_y': v, 'learning_rate/student': 0.1} for s, v in enumerate((21.0, np.inf, 22.0, 23.0), 1)]
+    for seed in range(2):
+        found = results(np.inf if seed else 31.0, bicubic=np.inf, teacher=np.inf)
+        run(tmp_path / 'runs' / f'{seed}', seed, found, lines=[*lines, {'step': 4, 'l1': np.inf}])
+    text, _ = report.report([tmp_path / 'runs'], tmp_path / 'out', images=0)
+    rows = table(tmp_path / 'out' / 'report.csv')
+    assert [r['run'] for r in rows] == ['bicubic', 'teacher nowhere', 'tiny']
+    assert {r['validation/x2 psnr_y mean'] for r in rows} == {'inf'} and rows[2]['validation/x2 psnr_y std'] == ''
+    found = groups(tmp_path / 'runs')
+    assert curves.loss_parts(found) == ['l1']
+    assert curves.mean_curve(found[0].runs, 'val/psnr_y') == ([1, 3, 4], [21.0, 22.0, 23.0])
+    assert curves.second_half(found) == {} and Image.open(tmp_path / 'out' / 'curves.png').size[0] == 1200
+
+
+def test_what_was_compared_with_a_teachers_pictures_has_columns_of_its_own(tmp_path):
+    found = results(31.0)
+    taught = {
+        k: {'s/x2': {'teacher_psnr_y': v, 'teacher_lpips': 0.5, 'images': {}}} for k, v in (('bicubic', 26.0), ('student', 28.5))
+    }
+    found = {k: v | taught.get(k, {}) if k != 'cost' else v for k, v in found.items() if isinstance(v, dict)} | {'steps': 4}
+    found['teacher'] = {'s/x2': scores(30.0)}
+    run(tmp_path / 'a', 0, found, teacher='', lpips='vgg')
+    report.report([tmp_path], tmp_path / 'out', images=0)
+    _, teacher, row = table(tmp_path / 'out' / 'report.csv')
+    assert (teacher['run'], teacher['s/x2 psnr_y mean']) == ("pictures' teacher", '30.0')
+    said = [row[f's/x2 {m} mean'] for m in ('psnr_y', 'teacher_psnr_y', 'teacher_gain_db', 'teacher_lpips:vgg')]
+    assert said == ['', '28.5', '2.5', '0.5'] and row['validation/x2 gain_db mean'] == '2.0'

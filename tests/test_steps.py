@@ -1,13 +1,16 @@
-"""The step builder's laws: who moves whom, averaging, accumulation; optimiser blocks."""
+"""The step builder's laws: who moves whom, averaging, accumulation; optimiser blocks; learning rates in the logs."""
+
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tensorboardX.proto import event_pb2
 
 from kdsr import config as kdsr
-from kdsr import optim, steps
+from kdsr import optim, steps, writers
 from kdsr.types import Batch
 
 BATCH = Batch(jnp.arange(4.0).reshape(4, 1, 1, 1), jnp.ones((4, 1, 1, 1)))
@@ -109,3 +112,57 @@ def test_draws_are_per_global_example():
     whole = keys(BATCH)
     halves = jax.vmap(lambda b: keys(b, 'd'), axis_name='d')(jax.tree.map(lambda x: x.reshape(2, 2, 1, 1, 1), BATCH))
     np.testing.assert_array_equal(halves.reshape(whole.shape), whole)
+
+
+@pytest.mark.parametrize('accumulate', [1, 3])
+@pytest.mark.parametrize('values', [{'clip': 1.0}, {'name': 'sgd', 'momentum': 0.9, 'weight_decay': 0.1}, {'name': 'adamw'}])
+def test_the_logged_rate_is_that_of_the_update_and_changes_no_weight(values, accumulate):
+    block = kdsr.adam(1e-2, schedule='cosine', warmup=2, accumulate=accumulate, **values)
+    rule, plain = optim.make(block, 12 * accumulate), optim.make(block, 12 * accumulate)
+    rules, silent = {'s': rule}, {'s': optax.GradientTransformation(plain.init, plain.update)}
+    state = told = steps.create(jax.random.key(0), {'s': scalar_net(0.3)}, rules)
+    step, quiet = jax.jit(steps.players(quadratic, rules)), jax.jit(steps.players(quadratic, silent))
+    expected = optim.schedule(block, 12)
+    for i in range(4 * accumulate):
+        told, metrics = step(told, {}, BATCH)
+        state, without = quiet(state, {}, BATCH)
+        np.testing.assert_allclose(metrics['learning_rate/s'], expected(i // accumulate), rtol=1e-6)
+        assert set(metrics) - set(without) == {'learning_rate/s'}
+        assert float(told.nets['s'].params['w']) == float(state.nets['s'].params['w'])
+
+
+def test_every_player_has_a_rate_of_its_own():
+    losses = lambda params, ctx: ({k: v['w'] ** 2 for k, v in params.items()}, ({}, {}))
+    rules = {'g': optim.make(kdsr.adam(1e-2), 4), 'd': optim.make(kdsr.adam(3e-4, schedule='step', milestones=(1,)), 4)}
+    state, rates = steps.create(jax.random.key(0), {'g': scalar_net(2.0), 'd': scalar_net(3.0)}, rules), []
+    for _ in range(2):
+        state, metrics = jax.jit(steps.players(losses, rules))(state, {}, BATCH)
+        rates.append([float(metrics[f'learning_rate/{k}']) for k in 'gd'])
+    np.testing.assert_allclose(rates, [[1e-2, 3e-4], [1e-2, 1.5e-4]], rtol=1e-6)
+
+
+def test_a_line_has_the_last_rate_and_the_means_of_the_rest_also_after_a_resume():
+    whole = writers.Progress(0, 4, 8, {})
+    line = lambda progress, step: progress.line(step)[::2]
+    for rate, loss in ((0.4, 1.0), (0.3, 2.0)):
+        whole.add({'l1': loss, 'learning_rate/student': rate})
+    resumed = writers.Progress(2, 4, 8, json.loads(json.dumps(whole.state())))
+    for progress in (whole, resumed):
+        progress.add({'l1': 6.0, 'learning_rate/student': 0.2})
+    values, text = line(whole, 3)
+    assert values == resumed.line(3)[0] == {'l1': 3.0, 'learning_rate/student': 0.2} and 'rate' not in text
+
+
+def test_the_rate_is_in_both_logs(tmp_path):
+    writer = writers.Writer(tmp_path, 0)
+    writer.scalars(2, {'l1': 3.0, 'learning_rate/student': 0.25})
+    writer.close()
+    assert json.loads((tmp_path / 'metrics.jsonl').read_text()) == {'step': 2, 'l1': 3.0, 'learning_rate/student': 0.25}
+    (events,) = (tmp_path / 'tensorboard').iterdir()
+    data, at, found = events.read_bytes(), 0, {}
+    while at < len(data):  # a record: 8 bytes of length, 4 of checksum, the event, 4 of checksum
+        length = int.from_bytes(data[at : at + 8], 'little')
+        event = event_pb2.Event.FromString(data[at + 12 : at + 12 + length])
+        found |= {value.tag: (event.step, value.simple_value) for value in event.summary.value}
+        at += length + 16
+    assert found == {'l1': (2, 3.0), 'learning_rate/student': (2, 0.25)}

@@ -148,7 +148,8 @@ def make(cfg):
 
         fresh = growth.renewed(state.nets['student'], state.step, optimisers['student'])
         (student_net, ema), metrics = jax.lax.scan(one, (fresh, state.ema), jnp.arange(k))
-        metrics, nets = jax.tree.map(lambda x: x.mean(0), metrics), {'student': student_net}
+        rate = metrics['learning_rate/student'][-1]
+        metrics, nets = {k: v.mean(0) for k, v in metrics.items()} | {'learning_rate/student': rate}, {'student': student_net}
         if generators:
             rest = state._replace(key=keys[1], nets={name: state.nets[name] for name in generators}, ema={})
             moved, more = invent(rest, {**known, 'student': student_net.params}, batch, axis)
@@ -160,7 +161,7 @@ def make(cfg):
                 nets[name] = after_round(moves, moved.nets[name], state.nets[name], updates)
             one_of = lambda what: more[f'{what}/generator_x{scales[0]}']
             norm = sum(more[f'grad_norm/{name}'] for name in generators)  # two of them are 0
-            metrics |= {k: v for k, v in more.items() if '/' not in k}
+            metrics |= {k: v for k, v in more.items() if '/' not in k or k.startswith('learning_rate/')}
             metrics |= {'loss/generator': one_of('loss'), 'grad_norm/generator': norm}
         return state._replace(step=state.step + 1, nets=nets, ema=ema), metrics
 

@@ -126,18 +126,66 @@ def save(path, *, name, args, variables, dtype='float32', **card):
     return card
 
 
+def stages(path):
+    """(name, stages in order) of the run with stages in the directory `path`, as its stages.json says; ('', []) of any other.
+
+    Raises ValueError naming the file where it is damaged.
+    """
+    file = pathlib.Path(path) / 'stages.json'
+    if not file.is_file():
+        return '', []
+    try:
+        plan = json.loads(file.read_bytes())
+        return str(plan['name']), [str(stage) for stage in plan['stages']]
+    except (ValueError, KeyError, TypeError) as e:
+        raise ValueError(f'{file} is damaged ({e!r}): delete it, the command of this run writes it anew') from e
+
+
+def student(path):
+    """The export directory of the student, averaged weights first, that was trained in the directory `path` itself, or None."""
+    candidates = [pathlib.Path(path) / 'export' / name for name in ('student_ema', 'student')]
+    return next((candidate for candidate in candidates if (candidate / 'model.json').is_file()), None)
+
+
 def find(path):
-    """The export directory that `path` means: itself, a run's student (averaged weights first), or a shipped name."""
+    """The export directory that `path` means: itself, a run's student (of several stages the last's), or a shipped name.
+
+    Raises FileNotFoundError where there is none (yet), ValueError for a directory of two runs: neither of them is the one meant.
+    """
     path = pathlib.Path(path)
-    candidates = [path, path / 'export' / 'student_ema', path / 'export' / 'student', PRETRAINED / path]
-    for candidate in candidates:
-        if (candidate / 'model.json').is_file():
-            return candidate
+    if (path / 'model.json').is_file():
+        return path
+    own, (_, names) = student(path), stages(path)
+    trained = bool(own) or (path / 'config.json').is_file()
+    inside = [str(path / name) for name in names or sorted(p.parent.name for p in path.glob('*/config.json'))]
+    if trained and inside:
+        raise ValueError(f'{path} holds different runs: name the one you mean, {", ".join([*[str(own)] * bool(own), *inside])}')
+    if names:
+        return _last(path, inside)
+    if own:
+        return own
+    if trained:
+        lost = (path / 'results.json').is_file()
+        reason = 'its export/ was lost' if lost else 'its run is not finished (the same command goes on with it)'
+        raise FileNotFoundError(f'no student in {path}: {reason}')
+    if (PRETRAINED / path / 'model.json').is_file():
+        return PRETRAINED / path
+    if inside:
+        raise FileNotFoundError(f'{path} holds several runs, and no stages.json tells the last: name one, {", ".join(inside)}')
     shipped = ', '.join(sorted(p.parent.name for p in PRETRAINED.glob('*/model.json')))
     raise FileNotFoundError(
         f'no model at {path}: expected a folder with model.json and weights.safetensors, a finished run, '
         f'or the name of a shipped model ({shipped})'
     )
+
+
+def _last(path, folders):
+    """The student of the last of a run's stages, FileNotFoundError naming those that can be had where it is not finished."""
+    done = [folder for folder in folders if (pathlib.Path(folder) / 'results.json').is_file() and student(folder)]
+    if folders[-1] in done:
+        return student(folders[-1])
+    others = f'; finished: {", ".join(done)}' if done else ''
+    raise FileNotFoundError(f'{path} is not finished: its last stage is to be {folders[-1]} (the same command goes on){others}')
 
 
 def read(path):
