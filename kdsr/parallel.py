@@ -61,9 +61,10 @@ def _global_mesh():
 
 
 def to_global(tree):
-    """Host-local pmap results as global arrays, which is what Orbax saves. The identity with one process."""
+    """Host-local pmap results as global arrays, which is what Orbax saves; with one process `place(tree)`."""
     if jax.process_count() == 1:
-        return tree
+        # Before 0.8 pmap returns a placement of its own, into which Orbax cannot restore; later ones are placed already.
+        return place(tree)
     return multihost_utils.host_local_array_to_global_array(tree, _global_mesh(), PartitionSpec())
 
 
