@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The oldest versions that requirements.txt declares (every >= read as ==) and the newest that exist, on each Python: FAKD's
-# smoke run, the same stopped by SIGTERM and gone on with (it must end in the same bytes), and the tests of losses, steps and
-# models. Prints one table; status 1 if anything in it failed. OUT keeps logs and environments (1.3 GB each).
+# smoke run, the same stopped by SIGTERM and gone on with (it must end in the same bytes), and the tests of all rooms that lean
+# on a declared package. Prints one table; status 1 if anything in it failed. OUT keeps logs and environments (1.3 GB each).
 #     PYTHONS="python3.11 python3.12 python3.13" KDSR_DATA=../shared/data bash benchmarks/versions.sh [OUT]
 set -uo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p "${1:-runs/versions}"
 out=$(cd "${1:-runs/versions}" && pwd)
 export JAX_PLATFORMS=cpu PYTHONPATH=$PWD
+tests=(tests/test_{losses,steps,models,house,gan,data,pictures,convert,export,report}.py)
 if bare=$(grep -v '>=' requirements.txt); then
     echo "requirements.txt declares no minimum for: $bare" >&2
     exit 1
@@ -65,7 +66,7 @@ from importlib.metadata import version
 print(platform.python_version(), *map(version, ('jax', 'flax', 'orbax-checkpoint', 'numpy')))")
         export KDSR_CACHE=$out/cache-${versions[1]}
         smoke=$(resumes "$venv" "$logs")
-        "$venv/bin/python" -m pytest -o addopts= -q -m 'not slow' tests/test_{losses,steps,models,house}.py > "$logs/tests.log" 2>&1 || failed=1
+        "$venv/bin/python" -m pytest -o addopts= -q -m 'not slow' "${tests[@]}" > "$logs/tests.log" 2>&1 || failed=1
         [ "$smoke" = ok ] || failed=1
         table+=$'\n'$(row "${versions[0]}" "$kind" "${versions[@]:1}" "$smoke" "$(tail -1 "$logs/tests.log" | sed 's/ in .*//; s/=* *//')")
         printf '%s\n' "${table##*$'\n'}" >&2

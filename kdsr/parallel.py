@@ -30,7 +30,8 @@ def pmapped(step):
     )
     # Under an outer jit, pmap builds its mesh from the LOCAL devices: with many processes each would silently train a model
     # of its own. And with several CPU devices the one-core library is already used up by the devices.
-    # Before 0.8 pmap was no jit and does not run inside one.
+    # Before 0.8 pmap was no jit and does not run inside one; the second step compiles again there (from the cache), since the
+    # state's key comes back with pmap's own placement.
     alone = jax.process_count() == 1 and jax.local_device_count() == 1
     if not alone or not compiled.options() or jax.__version_info__ < (0, 8):
         return mapped

@@ -45,6 +45,14 @@ def test_conv_value_gradient_and_double_gradient_equal_lax(size, padding, output
         jax.tree.map(same, ours, laxs)
 
 
+def test_conv_differentiates_over_a_constant_image():
+    """jax 0.7.2 hands NumPy constants of a jitted function to custom gradients as literals, which are no arrays."""
+    x = np.float32(np.random.default_rng(0).random((2, 6, 6, 8)))
+    gradient = jax.grad(lambda k, x: (layers.conv(x, k, SAME) ** 2).sum())
+    k = jnp.ones((3, 3, 8, 8))
+    np.testing.assert_allclose(jax.jit(lambda k: gradient(k, x))(k), jax.jit(gradient)(k, x), rtol=1e-5)
+
+
 def slow_convolutions(conv, order):
     """Layouts of the compiled convolutions, of an order-th derivative inside a scan, that are not the fast one."""
     net = lambda x, k: (jnp.tanh(conv(jnp.tanh(conv(x, k, SAME)), k, SAME)) ** 2).sum()
