@@ -68,7 +68,7 @@ print(platform.python_version(), *map(version, ('jax', 'flax', 'orbax-checkpoint
         smoke=$(resumes "$venv" "$logs")
         "$venv/bin/python" -m pytest -o addopts= -q -m 'not slow' "${tests[@]}" > "$logs/tests.log" 2>&1 || failed=1
         [ "$smoke" = ok ] || failed=1
-        table+=$'\n'$(row "${versions[0]}" "$kind" "${versions[@]:1}" "$smoke" "$(tail -1 "$logs/tests.log" | sed 's/ in .*//; s/=* *//')")
+        table+=$'\n'$(row "${versions[0]}" "$kind" "${versions[@]:1}" "$smoke" "$(tail -1 "$logs/tests.log" | sed 's/ in .*//; s/, [0-9]* deselected//')")
         printf '%s\n' "${table##*$'\n'}" >&2
     done
 done
