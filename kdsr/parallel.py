@@ -30,7 +30,8 @@ def pmapped(step):
     )
     # Under an outer jit, pmap builds its mesh from the LOCAL devices: with many processes each would silently train a model
     # of its own. And with several CPU devices the one-core library is already used up by the devices.
-    # Before 0.8 pmap was no jit and does not run inside one.
+    # Before 0.8 pmap was no jit and does not run inside one; the second step compiles again there (from the cache), since the
+    # state's key comes back with pmap's own placement.
     alone = jax.process_count() == 1 and jax.local_device_count() == 1
     if not alone or not compiled.options() or jax.__version_info__ < (0, 8):
         return mapped
@@ -61,9 +62,10 @@ def _global_mesh():
 
 
 def to_global(tree):
-    """Host-local pmap results as global arrays, which is what Orbax saves. The identity with one process."""
+    """Host-local pmap results as global arrays, which is what Orbax saves; with one process `place(tree)`."""
     if jax.process_count() == 1:
-        return tree
+        # Before 0.8 pmap returns a placement of its own, into which Orbax cannot restore; later ones are placed already.
+        return place(tree)
     return multihost_utils.host_local_array_to_global_array(tree, _global_mesh(), PartitionSpec())
 
 

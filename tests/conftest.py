@@ -3,7 +3,13 @@
 import os
 import pathlib
 
+import jax
 import pytest
+
+if not hasattr(jax, 'enable_x64'):  # the name since 0.8; the one before is gone in 0.10
+    from jax.experimental import enable_x64
+
+    jax.enable_x64 = enable_x64
 
 # They start processes of their own and take longest: begun first, they leave short files for the end, when workers run dry.
 LONGEST = ('test_survival', 'test_parallel', 'test_data_free', 'test_gan', 'test_commands')

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -73,3 +74,11 @@ def test_files_are_readable(path):
 def test_the_loop_and_the_command_stay_short():
     lines = lambda name: len((HERE / 'kdsr' / name).read_text().splitlines())
     assert lines('train.py') <= 150 and lines('main.py') <= 60 and lines('parallel.py') <= 120
+
+
+def test_every_requirement_declares_its_minimum():
+    """benchmarks/versions.sh installs it: a bare name has no oldest version that could be tried."""
+    lines = (HERE / 'requirements.txt').read_text().splitlines()
+    minimum = {m[1]: m[2] for line in lines if (m := re.fullmatch(r'([\w-]+)>=([\d.]+)(; sys_platform != "win32")?', line))}
+    assert len(minimum) == len(lines)
+    assert f'jax {minimum["jax"]} or newer' in (HERE / 'README.md').read_text()

@@ -208,10 +208,11 @@ def test_no_square_matrix_is_compiled(loss, size):
 
 
 def test_temporary_memory_of_9216_positions():
-    """96 x 96 positions of 64 channels: 27 MiB on CPU with jax 0.10, where the plain form has 648."""
+    """96 x 96 positions of 64 channels: 27 MiB on CPU with jax 0.10, where the plain form has 648; 45 and 1301 with 0.7.2."""
     x = jax.ShapeDtypeStruct((1, 96, 96, 64), jnp.float32)
     blocked, plain = (f.lower(x, x).compile() for f in (STEP['SA'], plain_step(_cosines)))
-    assert blocked.memory_analysis().temp_size_in_bytes < 40 * 2**20
+    limit = 40 if jax.__version_info__ >= (0, 10) else 50
+    assert blocked.memory_analysis().temp_size_in_bytes < limit * 2**20
     assert '9216,9216' not in blocked.as_text() and '9216,9216' in plain.as_text()  # the test above can see
 
 

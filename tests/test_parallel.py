@@ -7,9 +7,12 @@ import socket
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 import tiny
+
+from kdsr import checkpoints, parallel
 
 HERE = pathlib.Path(__file__).parent
 
@@ -88,6 +91,23 @@ def test_checkpoint_of_eight_devices_opens_on_one(room, method, one_and_eight):
 
 def test_one_device_runs_the_fast_convolutions(one_and_eight):
     assert one_and_eight[0]['ynn_convolutions'] == 0
+
+
+def test_checkpoints_hold_placed_states_whatever_a_step_returns(tmp_path):
+    """Before jax 0.8 pmap's results have a placement of their own, into which Orbax restores nothing."""
+    add = lambda state, frozen, batch, axis: (jax.tree.map(lambda x: x + 1, state), {})
+    batch = np.zeros((jax.local_device_count(), 1), np.float32)
+    stepped, _ = parallel.pmapped(add)(parallel.place(np.arange(6, dtype=np.float32)), parallel.place({}), batch)
+    state = {'stepped': stepped, 'elsewhere': jax.device_put(np.float32(3), jax.sharding.SingleDeviceSharding(jax.devices()[0]))}
+    placed = parallel.place(state)
+    saved = checkpoints.Checkpoints(tmp_path)
+    saved.save(1, state, {}, 20.0)
+    step, found, _ = saved.restore(state, best=True)
+    saved.close()
+    assert step == 1
+    for name in state:
+        assert found[name].sharding == placed[name].sharding
+        assert np.array_equal(found[name], state[name])
 
 
 def free_port():

@@ -26,7 +26,7 @@ def conv(x, kernel, padding):
       `[B, H + top + bottom - kh + 1, W + left + right - kw + 1, O]`. On CPU reverse mode only (no `jax.jvp`).
     """
     if on_cpu():
-        return _cpu_conv(x, kernel, padding)
+        return _cpu_conv(jnp.asarray(x), jnp.asarray(kernel), padding)
     return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=NHWC)
 
 
