@@ -16,6 +16,16 @@ COLUMNS = {'set': '', 'network': '', **{k: evaluate.FORMATS[k] for k in ('psnr_y
 COST_COLUMNS = {'network': '', 'parameters': ',', 'gmacs': '.2f', 'ms': '.1f'}
 
 
+def scores_table(found, lpips):
+    """The table of {network: {set: scores}}, with the gain over bicubic."""
+    rows = [
+        {'set': s, 'network': k, **found[k][s], 'gain_db': found[k][s]['psnr_y'] - found['bicubic'][s]['psnr_y']}
+        for s in found['student']
+        for k in found
+    ]
+    return writers.table(rows, COLUMNS | ({'lpips': evaluate.FORMATS['lpips']} if lpips else {}))
+
+
 class Outcome:
     """The training and validation images of a config and all that is made of its networks."""
 
@@ -65,6 +75,10 @@ class Outcome:
             self.invented(state, step)
         return found['psnr_y']
 
+    def psnr_y(self, state):
+        """The PSNR of a state that chooses the best checkpoint, without writing anything."""
+        return evaluate.score(self.network(state), self.examples, self.config.scale)['psnr_y']
+
     def invented(self, state, step):
         """samples/invented_N.png: a row for each kind of images that the method makes of its own."""
         if self.samples:
@@ -101,19 +115,11 @@ class Outcome:
         extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
         found = evaluate.results(fns, sets, config.scale, extra=extra)
         costs = {k: cost.summary(v) for k, v in fns.items() if k != 'bicubic'}
-        rows = [
-            {'set': s, 'network': k, **found[k][s], 'gain_db': found[k][s]['psnr_y'] - found['bicubic'][s]['psnr_y']}
-            for s in found['student']
-            for k in fns
-        ]
         results = {**found, 'cost': costs, **facts}
         if parallel.is_main():
             self.export(state, found['student'], facts)
-            temporary = self.workdir / 'results.json.tmp'
-            temporary.write_text(json.dumps(results, indent=1) + '\n')
-            os.replace(temporary, self.workdir / 'results.json')
-            columns = COLUMNS | ({'lpips': evaluate.FORMATS['lpips']} if extra else {})
-            print('\n' + writers.table(rows, columns))
+            writers.replace(self.workdir / 'results.json', json.dumps(results, indent=1) + '\n')
+            print('\n' + scores_table(found, bool(extra)))
             print('\n' + writers.table([{'network': k, **v} for k, v in costs.items()], COST_COLUMNS))
             print(
                 f'(gain over bicubic; GMACs and ms on a {costs["student"]["lr_shape"][2]}x{costs["student"]["lr_shape"][1]} '
