@@ -153,20 +153,46 @@ def to_json(config):
 
 # What may differ between a run and its continuation: nothing that changes weights or metrics.
 CHANGEABLE = ('name', 'benchmarks', 'save_every')
+# What a continuation may change besides: what is measured, how often, and how fast; no weights.
+RESUMABLE = (*CHANGEABLE, 'data.threads', 'data.cache_dir', 'data.validation_images', 'log_every')
 
 
 def require_same(config, folder):
-    """Raises ValueError naming the first field in which `config` differs from the one `folder` was started with."""
+    """{field: (old, new)} of what `config` changes in the run in `folder`, {} for a new run.
+
+    Raises ValueError naming the first field that would change the run's weights, or a config.json that is damaged.
+    """
     path = pathlib.Path(folder) / 'config.json'
     if not path.exists():
-        return
-    before, now = (flat(json.loads(text)) for text in (path.read_text(), to_json(config)))
-    for key in {**before, **now}:
-        if before.get(key) != now.get(key) and key not in CHANGEABLE:
+        return {}
+    now = flat(json.loads(to_json(config)))
+    try:
+        before = flat(json.loads(path.read_bytes()))
+    except (ValueError, AttributeError) as e:
+        raise ValueError(
+            f'{path} is damaged ({e}), so that nothing tells whether this is the config of the run: bring it back, or delete it '
+            f'and the run goes on with this config'
+        ) from e
+    changed = {k: (before.get(k), now.get(k)) for k in {**before, **now} if before.get(k) != now.get(k)}
+    for key, (old, new) in changed.items():
+        if key not in RESUMABLE and (reason := fixed(key, old, new, config)) is not None:
             raise ValueError(
-                f'{folder} was started with another config: {key} was {before.get(key)!r} and is now {now.get(key)!r}. '
+                f'{folder} was started with another config: {key} was {old!r} and is now {new!r}{reason}. '
                 f'Choose another --workdir, or go on with the old value'
             )
+    return changed
+
+
+def fixed(key, old, new, config):
+    """Why a run cannot go on with another value of `key`, in words that may be empty; None where it can."""
+    if key == 'eval_every':
+        return None if config.export == 'latest' else " (with config.export='best' it chooses the weights that are exported)"
+    if key == 'steps' and isinstance(old, int):
+        if new < old:
+            return ' (a run can only go on to more steps)'
+        found = [k for k, v in flat(config.to_dict()).items() if k.rpartition('.')[2] == 'schedule' and v == 'cosine']
+        return f" (config.{found[0]}='cosine' depends on the number of steps)" if found else None
+    return ''
 
 
 def flat(tree, prefix=''):

@@ -3,11 +3,12 @@
 python -m kdsr.main --config=experiments/fakd.py:paper,x4 --workdir=runs/fakd_x4 --config.batch_size=8
 """
 
-import os
 import pathlib
 
 from absl import flags
 from ml_collections import config_flags
+
+from kdsr import peers
 
 CONFIG = config_flags.DEFINE_config_file('config', None, 'config file and its argument: FILE.py[:word,word]', lock_config=True)
 WORKDIR = flags.DEFINE_string(
@@ -16,34 +17,30 @@ WORKDIR = flags.DEFINE_string(
 COORDINATOR = flags.DEFINE_string('coordinator', None, 'host:port of process 0, with several processes')
 PROCESSES = flags.DEFINE_integer('processes', 1, 'number of processes, with --coordinator; TPU pods and SLURM: 0 finds out')
 PROCESS = flags.DEFINE_integer('process', 0, 'index of this process, with --coordinator')
+PEER_TIMEOUT = flags.DEFINE_integer(
+    'peer_timeout', 100, 'seconds without an answer after which another process counts as lost and this one ends', lower_bound=1
+)
 flags.mark_flag_as_required('config')
 
 
 def main(_):
     """Starts jax, then runs the config's stages."""
-    if PROCESSES.value != 1:
-        distributed(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    peers.check(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    if PROCESSES.value == 1:
+        return run()
+    peers.join(COORDINATOR.value, PROCESSES.value, PROCESS.value, PEER_TIMEOUT.value)
+    with peers.together():
+        run()
+
+
+def run():
+    """Runs the config in its directory."""
     from kdsr import stages, writers
 
     config = CONFIG.value
     workdir = pathlib.Path(WORKDIR.value or pathlib.Path('runs') / config.name)
     writers.say(f'{config.name} in {workdir}')
     stages.run(config, workdir)
-
-
-def distributed(coordinator, processes, process):
-    """Joins the other processes, before jax starts. `processes` 0: jax finds all three itself (TPU pods, SLURM)."""
-    import jax
-
-    from kdsr import compiled
-
-    # jit(pmap) cannot be used with many processes, so the CPU option can only travel in XLA_FLAGS.
-    os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {compiled.CPU_FLAG}'.strip()
-    jax.config.update('jax_cpu_collectives_implementation', 'gloo')
-    if processes:
-        jax.distributed.initialize(coordinator, processes, process)
-    else:
-        jax.distributed.initialize()
 
 
 if __name__ == '__main__':

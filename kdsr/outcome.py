@@ -17,6 +17,15 @@ COLUMNS |= {k: v for k, v in evaluate.FORMATS.items() if k not in COLUMNS}
 COST_COLUMNS = {'network': '', 'parameters': ',', 'gmacs': '.2f', 'ms': '.1f'}
 
 
+def scores_table(found):
+    """The table of {network: {set: scores}}, with the gain over bicubic where there is the truth to compare with."""
+    rows = [{'set': s, 'network': k, **found[k][s]} for s in found['student'] for k in found if s in found[k]]
+    for row in rows:
+        if np.isfinite(row.get('psnr_y', np.inf)) and 'psnr_y' in row:
+            row['gain_db'] = row['psnr_y'] - found['bicubic'][row['set']]['psnr_y']
+    return writers.table(rows, {k: v for k, v in COLUMNS.items() if any(k in row for row in rows)})
+
+
 class Outcome:
     """The training and validation images of a config and all that is made of its networks."""
 
@@ -73,6 +82,10 @@ class Outcome:
             self.invented(state, step)
         return evaluate.psnr_of(found)
 
+    def psnr_y(self, state):
+        """The PSNR of a state that chooses the best checkpoint, without writing anything."""
+        return evaluate.psnr_of(evaluate.score(self.network(state), self.examples, self.config.scale))
+
     def invented(self, state, step):
         """samples/invented_N.png: a row for each kind of images that the method makes of its own."""
         if self.samples:
@@ -111,17 +124,11 @@ class Outcome:
         extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
         found = evaluate.results(fns, self.sets, config.scale, extra=extra)
         costs = {k: cost.summary(v) for k, v in fns.items() if k != 'bicubic'}
-        rows = [{'set': s, 'network': k, **found[k][s]} for s in found['student'] for k in found if s in found[k]]
-        for row in rows:
-            if np.isfinite(row.get('psnr_y', np.inf)):
-                row['gain_db'] = row['psnr_y'] - found['bicubic'][row['set']]['psnr_y']
         results = {**found, 'cost': costs, **facts}
         if parallel.is_main():
             self.export(state, found['student'], facts)
-            temporary = self.workdir / 'results.json.tmp'
-            temporary.write_text(json.dumps(results, indent=1) + '\n')
-            os.replace(temporary, self.workdir / 'results.json')
-            print('\n' + writers.table(rows, {k: v for k, v in COLUMNS.items() if any(k in row for row in rows)}))
+            writers.replace(self.workdir / 'results.json', json.dumps(results, indent=1) + '\n')
+            print('\n' + scores_table(found))
             print('\n' + writers.table([{'network': k, **v} for k, v in costs.items()], COST_COLUMNS))
             print(
                 f'(gain over bicubic; GMACs and ms on a {costs["student"]["lr_shape"][2]}x{costs["student"]["lr_shape"][1]} '

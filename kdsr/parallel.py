@@ -83,6 +83,12 @@ def stop_requested(step, flagged):
     return multihost_utils.reached_preemption_sync_point(step)
 
 
+def meet(name):
+    """Waits until all processes are here. Nothing with one process."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
+
+
 def is_main():
     """Whether this process writes logs, pictures and results."""
     return jax.process_index() == 0

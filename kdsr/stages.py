@@ -2,11 +2,10 @@
 
 import difflib
 import json
-import os
 import pathlib
 
 from kdsr import config as configs
-from kdsr import parallel, train, writers
+from kdsr import parallel, rescore, train, writers
 from kdsr.models import exports
 
 
@@ -29,16 +28,13 @@ def run(config, workdir):
     for stage in stages:
         configs.check(stage)
     stages = [resolved(stage, workdir, names[:i]) for i, stage in enumerate(stages)]
+    folders = [workdir / name if len(stages) > 1 else workdir for name in names]
+    before = [read_results(folder) for folder in folders]
+    check_order(stages, folders, before)
     keep_order(config.name, names if len(stages) > 1 else [], workdir)
     results = {}
-    for stage in stages:
-        folder = workdir / stage.name if len(stages) > 1 else workdir
-        if (folder / 'results.json').exists():
-            configs.require_same(stage, folder)
-            writers.say(f'{folder} is finished (delete results.json or choose another --workdir to run it again)')
-            results = json.loads((folder / 'results.json').read_text())
-            continue
-        results = train.train(stage, folder)
+    for stage, folder, found in zip(stages, folders, before, strict=True):
+        results = found and finished(stage, folder, found) or train.train(stage, folder)
     return results
 
 
@@ -52,9 +48,56 @@ def keep_order(name, stages, workdir):
         raise ValueError(f'{workdir} holds another run ({held}), and this one is {now}: choose another --workdir')
     if stages and parallel.is_main():
         workdir.mkdir(parents=True, exist_ok=True)
-        temporary = workdir / 'stages.json.tmp'
-        temporary.write_text(json.dumps({'name': name, 'stages': stages}) + '\n')
-        os.replace(temporary, workdir / 'stages.json')
+        writers.replace(workdir / 'stages.json', json.dumps({'name': name, 'stages': stages}) + '\n')
+
+
+def finished(stage, folder, results):
+    """The `results` of a stage with nothing left to train, with those of benchmarks asked for since; None where there is."""
+    changed = configs.require_same(stage, folder)
+    if results['steps'] < stage.steps:
+        writers.say(f'{folder} was finished at step {results["steps"]} and goes on to step {stage.steps}')
+        return None
+    if new := rescore.missing(stage, results):
+        writers.say(f'{folder} is finished; scoring it on {", ".join(new)}')
+        return rescore.add(stage, folder, results)
+    vain = [k for k in changed if k not in ('name', 'benchmarks', 'steps')]
+    hint = f'; {", ".join(vain)} would change nothing any more' if vain else ''
+    writers.say(f'{folder} is finished (delete results.json or choose another --workdir to run it again){hint}')
+    return results
+
+
+def read_results(folder):
+    """results.json; None where there is none, or one that is damaged and can be made again from the checkpoints."""
+    path = folder / 'results.json'
+    if not path.exists():
+        return None
+    try:
+        results = json.loads(path.read_bytes())
+        if not results['student'] or not isinstance(results['steps'], int):
+            raise ValueError('no student')
+    except (ValueError, KeyError, TypeError) as e:
+        if not (folder / 'resume').is_dir():
+            raise ValueError(f'{path} is damaged ({e}) and {folder} has no checkpoints: delete it to train this run again') from e
+        writers.say(f'{path} is damaged ({e}): making it again from the last checkpoint')
+        return None
+    return results
+
+
+def check_order(stages, folders, before):
+    """ValueError where a stage would go on to more steps after a later one has begun from its export."""
+    for i, (stage, folder, results) in enumerate(zip(stages, folders, before, strict=True)):
+        later = [f for s, f in zip(stages[i + 1 :], folders[i + 1 :], strict=True) if begun_from(s, f, folder)]
+        if later and results and results['steps'] < stage.steps:
+            raise ValueError(
+                f'{folder} is finished at step {results["steps"]} and {later[0]} has begun from its export, '
+                f'so that it cannot go on to step {stage.steps}: delete {later[0]}, or choose another --workdir'
+            )
+
+
+def begun_from(stage, folder, earlier):
+    """Whether `stage` has begun in `folder` and takes networks of the stage in `earlier`."""
+    taken = (pathlib.Path(stage.get(field) or '') for field in ('teacher', 'student_init'))
+    return (folder / 'config.json').exists() and any(earlier in path.parents for path in taken)
 
 
 def derived(config, block):

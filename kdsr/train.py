@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from clu import parameter_overview
 
-from kdsr import checkpoints, methods, parallel, writers
+from kdsr import checkpoints, lock, methods, parallel, peers, writers
 from kdsr import config as configs
 from kdsr.data import pipeline
 from kdsr.outcome import Outcome
@@ -23,16 +23,21 @@ def train(config, workdir):
     Files: config.json, metrics.jsonl, tensorboard/, resume/, samples/*.png, export/<net>/, results.json.
     """
     workdir = pathlib.Path(workdir)
-    configs.require_same(config, workdir)
+    changed = configs.require_same(config, workdir)
+    for field, (old, new) in changed.items():
+        writers.say(f'going on with {field}={new!r} (was {old!r})')
     parallel.check_batch_size(config.batch_size)
     method = methods.make(config)
     outcome = Outcome(config, workdir, method.samples)
     with contextlib.ExitStack() as closing:  # also on an error: a save under way is finished first
-        saved = checkpoints.Checkpoints(workdir / 'resume')
+        if parallel.is_main():
+            closing.enter_context(lock.held(workdir))
+        saved = checkpoints.Checkpoints(workdir / 'resume', config.data.validation_images)
         closing.callback(saved.close)
+        closing.push(peers.leave_if_lost)
         state, facts = loop(config, workdir, method, outcome, saved, closing)
         if config.export == 'best':
-            _, state, _ = saved.restore(state, best=True)
+            _, state = saved.restore_best(state)
     return outcome.finish(state, facts)
 
 
@@ -48,8 +53,10 @@ def loop(config, workdir, method, outcome, saved, closing):
     start, state, log = found or (0, state, {})
     if found:
         writers.say(f'resumed at step {start} from {workdir}')
+        if config.export == 'best':
+            saved.judge_again(state, outcome.psnr_y)
     if parallel.is_main():
-        (workdir / 'config.json').write_text(configs.to_json(config))
+        writers.replace(workdir / 'config.json', configs.to_json(config))
     writer = writers.Writer(workdir, start, active=parallel.is_main())
     closing.callback(writer.close)
     progress = writers.Progress(start, config.steps, config.batch_size * method.rounds, log)

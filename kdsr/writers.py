@@ -32,16 +32,42 @@ def table(rows, columns):
     return '\n'.join([line(columns), '|' + '|'.join('-' * (w + 2) for w in widths) + '|', *map(line, text)])
 
 
+def replace(path, text):
+    """Writes a whole text file: a kill or a full disk at any moment leaves the old one or the new one, never half."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(path.name + '.tmp')
+    with temporary.open('w') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
 def repair(path, step):
-    """Cuts metrics.jsonl back to `step`: the torn last line of a kill, and lines of steps that will be run again."""
+    """Cuts metrics.jsonl back to `step`: the torn last line of a kill, and lines of steps that will be run again.
+
+    A damaged line elsewhere is left out, and said.
+    """
     path = pathlib.Path(path)
     if not path.exists():
         return
-    whole = path.read_text().split('\n')[:-1]
-    kept = [line for line in whole if json.loads(line)['step'] <= step]
-    temporary = path.with_suffix('.tmp')
-    temporary.write_text(''.join(line + '\n' for line in kept))
-    os.replace(temporary, path)
+    kept = []
+    for number, line in enumerate(path.read_bytes().split(b'\n')[:-1], 1):
+        found = _step(line)
+        if found is None:
+            say(f'{path} line {number} is damaged and left out: {line[:60]!r}')
+        elif found <= step:
+            kept.append(line.decode())
+    replace(path, ''.join(line + '\n' for line in kept))
+
+
+def _step(line):
+    """The step of a line of metrics.jsonl (bytes), None where it is damaged."""
+    try:
+        step = json.loads(line)['step']
+    except (ValueError, KeyError, TypeError):  # ValueError: no JSON, or no UTF-8
+        return None
+    return step if isinstance(step, int) else None
 
 
 def comparison(rows, path, *, height=256):
