@@ -39,7 +39,7 @@ def main(_):
         temporary = target.with_name(f'.{target.name}.{os.getpid()}')
         for part in ('HR', f'LR_x{s}'):
             (temporary / part).mkdir(parents=True)
-        source = sources.folder(folder, scale=s)
+        source, show = sources.folder(folder, scale=s), commands.progress(name)
         try:
             for i, stem in enumerate(source.names):
                 hr, lr = source.read(i)
@@ -47,7 +47,7 @@ def main(_):
                 sr = np.asarray(teacher(np.float32(lr[None]) / np.float32(255)))[0]
                 for part, image in (('HR', np.uint8(np.round(255 * metrics.quantise(sr)))), (f'LR_x{s}', lr)):
                     Image.fromarray(image).save(temporary / part / f'{stem}.png')
-                commands.progress(name, i + 1, len(source))
+                show(i + 1, len(source))
             os.replace(temporary, target)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -6,7 +6,6 @@ python -m kdsr.evaluate --model=runs/student --data=../data/Set5 --lpips=alex
 python -m kdsr.evaluate --model=../weights/vdsr --data=../data/Set5 --protocol=vdsr_y8
 """
 
-import functools
 import json
 import os
 import pathlib
@@ -134,7 +133,7 @@ def main(_):
         for folder in flag.data:
             examples = benchmarks.read(folder, scale)
             name = f'{pathlib.Path(folder).resolve().name}/x{scale}'
-            show = functools.partial(commands.progress, name)
+            show = commands.progress(name)
             found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show, extra=extra)
     columns = {'image': '', **{k: FORMATS[k] for k in [*PROTOCOLS[flag.protocol].columns, *extra]}}
     for name, values in found.items():

@@ -7,9 +7,9 @@ import os
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'config file and its argument: FILE.py[:word,word]', lock_config=True)
+CONFIG = flags.DEFINE_string('config', None, 'config file and its argument: FILE.py[:word,word]')
+SET = flags.DEFINE_multi_string('set', [], 'FIELD=VALUE, a field of the config; --config.FIELD=VALUE is the same')
 WORKDIR = flags.DEFINE_string(
     'workdir', None, 'where the run lives; the same command goes on with it (default: runs/<config.name>)'
 )
@@ -23,12 +23,14 @@ def main(_):
     """Starts jax, then runs the config's stages."""
     if PROCESSES.value != 1:
         distributed(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    from kdsr import stages, writers
+    from kdsr import settings, stages, writers
 
-    config = CONFIG.value
+    config, overrides = settings.read(CONFIG.value, SET.value)
     workdir = pathlib.Path(WORKDIR.value or pathlib.Path('runs') / config.name)
     writers.say(f'{config.name} in {workdir}')
-    stages.run(config, workdir)
+    settings.say_smoke(CONFIG.value, config)
+    stages.run(config, workdir, overrides)
+    settings.say_smoke(CONFIG.value, config)
 
 
 def distributed(coordinator, processes, process):

@@ -7,7 +7,6 @@ A RUN is what kdsr.main leaves in its --workdir, finished or not, or a folder of
 """
 
 import csv
-import functools
 import io
 import itertools
 import os
@@ -174,11 +173,11 @@ def define_flags():
 def main(argv):
     """Runs the command."""
     flag = flags.FLAGS
-    show = functools.partial(commands.progress, 'crops')
+    show = commands.progress('crops')
     text, files = report(argv[1:], flag.out, data=flag.data, images=flag.images, progress=show)
     print(f'{text}\n\nin {flag.out}: {", ".join(files)}')
 
 
 if __name__ == '__main__':
     define_flags()
-    commands.run(main)
+    commands.run(main, arguments=True)
