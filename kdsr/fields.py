@@ -4,7 +4,14 @@ import difflib
 import math
 import numbers
 
-KINDS = {bool: 'True or False', int: 'a whole number', float: 'a number', str: 'text', tuple: 'a tuple', dict: 'a block of fields'}
+KINDS = {
+    bool: 'True or False',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'text',
+    tuple: 'a tuple such as 1000,2000',
+    dict: 'a block of fields',
+}
 ABOVE_0 = (1e-30, math.inf)  # what a divisor or a rate may be; float32 holds no much smaller numbers
 
 

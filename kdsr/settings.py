@@ -128,7 +128,7 @@ def unknown(config, block, path):
         return ValueError(f"config field '{path}' is unknown: {parent} holds a value, not fields")
     elsewhere = [p for p in configs.flat(config.to_dict()) if p.rpartition('.')[2] == name]
     hint = fields.meant(name, block) or (f", did you mean '{elsewhere[0]}'?" if elsewhere else '')
-    return ValueError(f"config field '{path}' is unknown{hint} (fields of {parent or 'the config'}: {', '.join(block)})")
+    return ValueError(f"config field '{path}' is unknown" + (hint or f' (fields of {parent or "the config"}: {", ".join(block)})'))
 
 
 def value(text, like, where):

@@ -30,7 +30,10 @@ DEFAULTS = {
     'pixel_range': 255.0,
 }
 RANGES = {'alpha': (0, 1), 'pool': (1, math.inf), 'eps': fields.ABOVE_0, 'pixel_range': fields.ABOVE_0}
-READERS = {'eps': ('spatial', 'channel', 'pooled_spatial'), **dict.fromkeys(('pool', 'pool_type'), ('pooled_spatial', 'rbf', 'mmd'))}
+READERS = {
+    'eps': ('spatial', 'channel', 'pooled_spatial'),
+    **dict.fromkeys(('pool', 'pool_type'), ('pooled_spatial', 'rbf', 'mmd')),
+}
 
 
 def transforms(cfg):

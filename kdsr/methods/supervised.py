@@ -4,7 +4,6 @@ from kdsr import models, optim, steps
 from kdsr.losses import pixel
 from kdsr.types import Method
 
-
 DEFAULTS = {'loss': 'l1'}
 
 
