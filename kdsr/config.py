@@ -155,6 +155,8 @@ def check(config):
         if 'name' not in (config.get(name) or ()):
             raise ValueError(f"config.{name}.name is missing: set e.g. config.student = kdsr.model('edsr')")
     values = config.to_dict()
+    if missing := [name for name in base() if name not in values]:
+        raise ValueError(f'config.{missing[0]} is missing: a config starts from kdsr.config.base()')
     for name in values:
         if hint := fields.meant(name, [*known, 'method']) if name not in (*known, 'method') else '':
             raise ValueError(f'config.{name} is unknown{hint}')

@@ -13,6 +13,7 @@ from kdsr import fields, methods, models, optim, writers
 
 OPEN = ('student.args', 'method.discriminator')  # arguments of a network: those are known that it has
 OPTIONAL = {'teacher': ''}  # not every config file has it
+NOT_OF_SOURCE = "data.source='{}' does not read it"
 SOURCES = {  # what each source of data reads besides the fields that all do
     'embedded': (),
     'folder': ('path', 'images', 'downscale'),
@@ -41,9 +42,14 @@ def read(spec, overrides=()):
     adapt(config, {k: v for k, v in before.items() if f'{k}.name' in pairs and v != config[k].name})
     for path in (path for path in pairs if path not in first):
         place(config, path, pairs[path])
-    if 'data.source' not in pairs and pairs.get('data.path') and at(config, 'data.source') == 'embedded':
+    source = at(config, 'data.source')
+    if source == 'embedded' and pairs.get('data.path') and 'data.source' not in pairs:
         config.data.source = 'folder'
         writers.say("config.data.path is set, hence config.data.source='folder'")
+    elif source == 'embedded' and pairs.get('data.path'):
+        raise ValueError(f'--config.data.path is read by nothing: {NOT_OF_SOURCE.format("embedded")}')
+    elif source == 'embedded' and 'data.source' in pairs:
+        config.data.path = ''  # the file's, for another source
     return config.lock(), list(pairs)
 
 
@@ -84,7 +90,11 @@ def adapt(config, renamed):
     if at(config, 'student.name'):
         config.student = {'args': {}, **config.student.to_dict()}
     if 'student' in renamed:
-        name, has = config.student.name, models.network_fields(models.module(config.student.name).Generator)
+        name = config.student.name
+        try:
+            has = models.network_fields(models.module(name).Generator)
+        except ValueError as e:
+            raise ValueError(f'config.student.name: {e}') from e
         other = [k for k in config.student.args if k not in has]
         config.student.args = {k: v for k, v in config.student.args.items() if k in has}
         if other:
@@ -182,7 +192,7 @@ def unread(stage):
     data = stage.data
     every = {name for names in SOURCES.values() for name in names}
     names = every - set(SOURCES.get(data.source, every))
-    found = {f'data.{name}': f"data.source='{data.source}' does not read it" for name in names}
+    found = {f'data.{name}': NOT_OF_SOURCE.format(data.source) for name in names}
     if data.source == 'array_record':
         found['data.cache_dir'] = "data.source='array_record' is read from disk"
     if not data.training:

@@ -40,11 +40,11 @@ def planned(config, overrides=()):
     if not all(hasattr(block, 'items') for block in blocks):
         raise ValueError('config.stages must be a tuple of blocks, each with a name: kdsr.config.block')
     stages = [derived(config, block) for block in blocks]
+    for stage in stages:
+        configs.check(stage)
     names = [s.name for s in stages]
     if len(set(names)) < len(names):
         raise ValueError(f'config.stages: names must differ, got {", ".join(names)}')
-    for stage in stages:
-        configs.check(stage)
     stages = [methods.complete(stage) for stage in stages]
     settings.require_read(overrides, blocks, stages)
     return stages

@@ -53,7 +53,10 @@ def build_block(block, config):
     """`build` of a config block {name, args}, with the run's scale and compute dtype."""
     if block.args.get('scale', config.scale) != config.scale:
         raise ValueError(f'config.student.args.scale={block.args.scale} is not config.scale={config.scale}: set config.scale alone')
-    return build(block.name, **{'scale': config.scale, 'dtype': config.dtype, **block.args})
+    try:
+        return build(block.name, **{'scale': config.scale, 'dtype': config.dtype, **block.args})
+    except ValueError as e:
+        raise ValueError(f'config.student, name or args: {e}') from e
 
 
 def teacher(config):
