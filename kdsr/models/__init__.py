@@ -67,7 +67,10 @@ def teacher(config):
     path = config.get('teacher')
     if not path:
         raise ValueError(f"config.teacher is empty, method '{config.method.name}' needs one: an export, a run, or e.g. 'edsr_x4'")
-    network = load(path, dtype=config.dtype)
+    try:
+        network = load(path, dtype=config.dtype)
+    except FileNotFoundError as e:
+        raise FileNotFoundError(f'config.teacher: {e}') from e
     if config.scale not in network.scales:
         raise ValueError(f'the teacher {path} is a {exports.times(network.scales)} model, config.scale is {config.scale}')
     return network.at(config.scale)
@@ -86,7 +89,10 @@ def start(net, config, key, example):
     """
     if not config.get('student_init'):
         return init(net, key, example)
-    _, variables = exports.read(config.student_init)
+    try:
+        _, variables = exports.read(config.student_init)
+    except FileNotFoundError as e:
+        raise FileNotFoundError(f'config.student_init: {e}') from e
     exports.check(variables, jax.eval_shape(net.init, key, example), config.student_init)
     return jax.tree.map(jnp.asarray, variables)
 
