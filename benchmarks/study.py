@@ -105,11 +105,12 @@ def main(_):
     cores, pinned = queue.Queue(), JOBS.value > 1 and hasattr(os, 'sched_setaffinity')
     for i in range(JOBS.value):
         cores.put(sorted(os.sched_getaffinity(0))[i % len(os.sched_getaffinity(0))] if pinned else None)
+    show = commands.progress('runs')
     with concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool:
         waiting = [pool.submit(run, job, cores) for job in jobs]
         for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
             future.result()
-            commands.progress('runs', done, len(jobs))
+            show(done, len(jobs))
     for metric in study.metrics:
         table = rows(metric)
         print(f'\n{metric}, mean ± sample standard deviation (mean gain over `{study.against}` with the same seeds)')

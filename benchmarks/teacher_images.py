@@ -45,6 +45,7 @@ def main(_):
         temporary = target.with_name(f'.{target.name}.{os.getpid()}')
         source = sources.folder(folder, scale=s)
         source = source.take(i for i, shape in enumerate(source.shapes) if min(shape) >= s)
+        show = commands.progress(name)
         try:
             for i in range(len(source)):
                 # of a teacher's pictures the truth, where it is known
@@ -54,7 +55,7 @@ def main(_):
                 for part in list(images)[: 2 + TRUTH.value]:
                     (temporary / part).mkdir(parents=True, exist_ok=True)
                     Image.fromarray(images[part]).save(temporary / part / f'{stem}.png')
-                commands.progress(name, i + 1, len(source))
+                show(i + 1, len(source))
             card = {'teacher': MODEL.value, 'scale': s, 'source': folder, **({'truth': 'truth'} if TRUTH.value else {})}
             (temporary / layouts.CARD).write_text(json.dumps(card, indent=1) + '\n')
             os.replace(temporary, target)

@@ -95,7 +95,7 @@ def get_config(arg=None):
     if chosen['offline'] or chosen['shipped']:
         parts = (f'runs/offline/{part}_teacher' for part in ('BSDS500_test200', 'BSDS500_train200', 'T91', 'photos_hires'))
         config.data, config.teacher = kdsr.folder(','.join(parts)), ''
-        config.method = {'name': 'supervised', 'loss': 'l1'}
+        config.method, adversarial = {'name': 'supervised', 'loss': 'l1'}, False
         config.steps, config.log_every, config.eval_every, config.save_every = 9000, 100, 1000, 1000
     if chosen['shipped']:
         config.student, config.export_dtype, config.patch, config.steps = STUDENTS['light'], 'float16', 32, 5000
@@ -103,7 +103,8 @@ def get_config(arg=None):
         halved = lambda rate, *at: kdsr.adam(rate, schedule='step', milestones=at)
         config.data, config.batch_size, config.patch = kdsr.folder('DIV2K', images='1-800'), 32, 128
         config.log_every, config.eval_every, config.save_every = 100, 2000, 2000
-        config.method.discriminator, config.method.clip = {'name': 'esrgan', 'features': 64}, True
+        if 'mode' in config.method:
+            config.method.update({'discriminator': {'name': 'esrgan', 'features': 64}, 'clip': True})
         before['method']['clip'] = True
         before |= {'steps': 200_000, 'optimizer': halved(1e-3, 20_000, 50_000, 90_000)}
         config.steps, config.optimizer = before['steps'], before['optimizer']
@@ -113,8 +114,9 @@ def get_config(arg=None):
     if chosen['smoke']:
         kdsr.smoke(config)
         config.student, before['steps'] = STUDENTS[chosen['student']], config.steps
-        config.method.content['tap'] = 'conv2_2'  # a quarter of the compilation
-        config.method.discriminator = {'name': 'esrgan', 'features': 4}
+        if 'mode' in config.method:
+            config.method.content['tap'] = 'conv2_2'  # a quarter of the compilation
+            config.method.discriminator = {'name': 'esrgan', 'features': 4}
     if adversarial and chosen['warm']:
         config.stages = (kdsr.block(before), kdsr.block({'name': 'adversarial', 'student_init': 'stage:comparative/student'}))
     return config

@@ -108,7 +108,7 @@ def get_config(arg=None):
     if chosen['smoke']:
         config.student, config.steps, config.batch_size = kdsr.model('vdsr', features=4, blocks=3), 4, 4
         config.log_every, config.eval_every, config.save_every = 2, 4, 2
-        config.data.validation_images = 1
+        config.data.validation_images, config.patch = 1, 8 if real else config.patch
         config.method.update({'student_steps': min(2, k), 'scales': '2', 'size': 16})  # a third of the compilation
         config.method.growth.update({'events': min(3, config.method.growth.events), 'every': 1})
     return config

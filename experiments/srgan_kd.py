@@ -81,6 +81,6 @@ def get_config(arg=None):
     elif chosen['smoke']:  # from random weights: the first stage is half of the seconds
         stages, config.student_init = [stages[-1] | {'student_init': ''}], ''
     elif chosen['study']:
-        stages, config.student_init = [stages[-1]], 'runs/srgan_pretrain'
+        stages, config.student_init = stages[1:], 'runs/srgan_pretrain'
     config.stages = tuple(map(kdsr.block, stages))
     return config

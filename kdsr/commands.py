@@ -15,26 +15,52 @@ from kdsr.paths import expanded
 # What bad input raises; anything else is a defect of ours and keeps its traceback.
 EXPECTED = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
 
-_began = {}
+HELP = ('help', 'helpfull', 'helpshort', 'helpxml', '?', 'h')
 
 
-def run(main):
-    """Runs a command: flags, then `main`, with expected errors on one line."""
-    app.run(guarded(main), flags_parser=parse)
+def run(main, arguments=False):
+    """Runs a command: flags, then `main`, with expected errors on one line.
+
+    arguments: whether the command takes any besides its flags.
+    """
+    app.run(guarded(main), flags_parser=functools.partial(parse, arguments=arguments))
 
 
-def parse(argv):
-    """`flags.FLAGS(argv)`; a misspelt flag or config field, or a value of the wrong type, is one line and status 1."""
+def parse(argv, arguments=False):
+    """`flags.FLAGS(argv)`; a misspelt flag, one of the wrong type, or an argument where there is none to be, is one line, status 1.
+
+    `--config.steps=10` is taken as `--set=steps=10`. Where help is asked for, it is printed and the status is 0.
+    """
+    wanted = [a for a in argv[1:] if a.partition('=')[0].lstrip('-') in HELP and a.startswith('-')]
     try:
-        return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as e:
-        text = str(e)
-        if near := re.search(r'Did you mean "(.+?)" instead of "(.+?)"', text):
-            text = f"config field '{near[2]}' is unknown, did you mean '{near[1]}'?"
-        elif inner := re.findall(r'^\s*\w*(?:Error|Exception): (.+)$', text, re.M):  # a config file raised: its own last line
-            text = inner[-1]
-        writers.say('error: ' + one_line(text))
+        rest = flags.FLAGS(as_set(['--help' if a == '-h' else a for a in flags.FLAGS.read_flags_from_files(argv, force_gnu=False)]))
+        if len(rest) > 1 and not arguments:
+            near = f': did you mean --{rest[1]}?' if '=' in rest[1] else ''
+            raise flags.Error(f"unexpected argument '{rest[1]}'{near} (--help shows what there is)")
+        return rest
+    except SystemExit:
+        sys.exit(0 if wanted else 1)
+    except (flags.Error, OSError, ValueError) as e:
+        writers.say('error: ' + one_line(str(e)))
         sys.exit(1)
+
+
+def as_set(argv):
+    """`argv` with `--config.a.b=1`, `--config.a.b 1`, `--config.a` and `--noconfig.a` as `--set=a.b=1`, `--set=a=true` or false."""
+    found, rest = [], iter(enumerate(argv))
+    for i, arg in rest:
+        match = re.fullmatch(r'--?(no)?config\.([^=]+)(=.*)?', arg, re.S)
+        follows = argv[i + 1] if i + 1 < len(argv) else '-'
+        if not match:
+            found.append(arg)
+        elif match[3] or match[1]:
+            found.append(f'--set={match[2]}{match[3] or "=false"}')
+        elif re.match(r'-(?![\d.])', follows):  # a flag; -0.5 is a value
+            found.append(f'--set={match[2]}=true')
+        else:
+            found.append(f'--set={match[2]}={follows}')
+            next(rest)
+    return found
 
 
 def one_line(text):
@@ -72,15 +98,20 @@ def cache():
         jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
 
 
-def progress(label, done, total):
-    """Progress bar with ETA on stderr; a terminal sees it move, a log file gets one line at the end."""
-    began = _began.setdefault(label, time.perf_counter())
-    left = (time.perf_counter() - began) * (total - done) / max(done, 1)
-    bar = '#' * (20 * done // total)
-    if sys.stderr.isatty():
-        end = '\n' if done == total else ''
-        print(f'\r{label} [{bar:20}] {done}/{total} ETA {writers.duration(left)} ', end=end, file=sys.stderr, flush=True)
-    elif done == total:
-        writers.say(f'{label} {done}/{total} in {writers.duration(time.perf_counter() - began)}')
-    if done == total:
-        del _began[label]
+def progress(label):
+    """`show(done, total)`: a progress bar with ETA on stderr, by a clock that starts now.
+
+    A terminal sees it move, a log file gets one line at the end.
+    """
+    began = time.perf_counter()
+
+    def show(done, total):
+        passed = time.perf_counter() - began
+        left = writers.duration(passed * (total - done) / max(done, 1))
+        if sys.stderr.isatty():
+            bar, end = '#' * (20 * done // total), '\n' if done == total else ''
+            print(f'\r{label} [{bar:20}] {done}/{total} ETA {left} ', end=end, file=sys.stderr, flush=True)
+        elif done == total:
+            writers.say(f'{label} {done}/{total} in {writers.duration(passed)}')
+
+    return show

@@ -3,10 +3,13 @@
 import difflib
 import itertools
 import json
+import math
 import os
 import pathlib
 
 import ml_collections
+
+from kdsr import fields, optim
 
 
 def parse_arg(arg, options):
@@ -104,9 +107,7 @@ def data(source, **values):
 
 def adam(learning_rate, **values):
     """Optimiser block; the fields are those of kdsr.optim.make."""
-    block = {'name': 'adam', 'learning_rate': learning_rate, 'b1': 0.9, 'b2': 0.999, 'eps': 1e-8}
-    block |= {'schedule': 'constant', 'warmup': 0, 'final_rate': 0.0, 'decay': 0.5, 'milestones': (), 'clip': 0.0}
-    return ml_collections.ConfigDict({**block, 'accumulate': 1, 'weight_decay': 0.0, 'momentum': 0.0, **values})
+    return ml_collections.ConfigDict({**optim.DEFAULTS, 'learning_rate': learning_rate, **values})
 
 
 def smoke(config):
@@ -126,24 +127,49 @@ def grid(**axes):
     ]
 
 
+AT_LEAST_1 = ('scale', 'patch', 'batch_size', 'steps', 'log_every', 'eval_every', 'save_every')
+RANGES = {name: (1, math.inf) for name in AT_LEAST_1}
+# larger seeds would share jax's 32 bits of key with smaller ones
+RANGES |= {'seed': (0, 2**32 - 1), 'interpolate': (0, 1), 'ema_decay': (0, math.nextafter(1, 0))}
+WORDS = {'dtype': ('float32', 'bfloat16'), 'export': ('best', 'latest'), 'export_dtype': ('float32', 'float16')}
+WORDS |= {'data.colour': ('rgb', 'y'), 'lpips': ('', 'alex', 'vgg')}
+
+
+def complete(config):
+    """`config` with what its blocks `student` and `data` leave out; a path alone means the source 'folder'."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        if hasattr(config.get('student'), 'items'):
+            config.student = {'args': {}, **config.student.to_dict()}
+        if hasattr(config.get('data'), 'items'):
+            config.data = {**embedded().to_dict(), **config.data.to_dict()}
+            if config.data.source == 'embedded' and config.data.path:
+                config.data.source = 'folder'
+    return config
+
+
 def check(config):
     """Raises ValueError naming the first field whose value cannot be meant."""
-    positive = ('scale', 'patch', 'batch_size', 'steps', 'log_every', 'eval_every', 'save_every')
-    for name in positive:
-        if config[name] < 1:
-            raise ValueError(f'config.{name}={config[name]} must be at least 1')
-    if config.data.colour not in ('rgb', 'y'):
-        raise ValueError(f"config.data.colour='{config.data.colour}' must be 'rgb' or 'y'")
-    if config.dtype not in ('float32', 'bfloat16'):
-        raise ValueError(f"config.dtype='{config.dtype}' must be 'float32' or 'bfloat16'")
-    if config.export not in ('best', 'latest'):
-        raise ValueError(f"config.export='{config.export}' must be 'best' or 'latest'")
-    if config.export_dtype not in ('float32', 'float16'):
-        raise ValueError(f"config.export_dtype='{config.export_dtype}' must be 'float32' or 'float16'")
-    if not 0 <= config.interpolate <= 1 or (config.interpolate < 1 and not config.student_init):
+    known = base().to_dict() | {'student': {'name': '', 'args': {}}, 'teacher': ''}
+    for name in ('student', 'method'):
+        if 'name' not in (config.get(name) or ()):
+            raise ValueError(f"config.{name}.name is missing: set e.g. config.student = kdsr.model('edsr')")
+    values = config.to_dict()
+    if missing := [name for name in base() if name not in values]:
+        raise ValueError(f'config.{missing[0]} is missing: a config starts from kdsr.config.base()')
+    for name in values:
+        if hint := fields.meant(name, [*known, 'method']) if name not in (*known, 'method') else '':
+            raise ValueError(f'config.{name} is unknown{hint}')
+    kept = {k: v for k, v in values.items() if k in known and k != 'optimizer'}
+    fields.filled(kept, known, 'config', RANGES)
+    optim.check(config.optimizer, 'config.optimizer', config.steps)
+    for name, words in WORDS.items():
+        value = flat(values)[name]
+        if value not in words:
+            listed = f'{", ".join(map(repr, words[:-1]))} or {words[-1]!r}'
+            raise ValueError(f"config.{name}='{value}' must be {listed}")
+    if config.interpolate < 1 and not config.student_init:
         raise ValueError(f'config.interpolate={config.interpolate} must be in [0, 1], and below 1 needs config.student_init')
-    if not 0 <= config.ema_decay < 1:
-        raise ValueError(f'config.ema_decay={config.ema_decay} must be in [0, 1)')
 
 
 def to_json(config):

@@ -194,4 +194,4 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    commands.run(main)
+    commands.run(main, arguments=True)

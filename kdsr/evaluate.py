@@ -6,7 +6,6 @@ python -m kdsr.evaluate --model=runs/student --data=../data/Set5 --lpips=alex
 python -m kdsr.evaluate --model=../weights/vdsr --data=../data/Set5 --protocol=vdsr_y8
 """
 
-import functools
 import json
 import os
 import pathlib
@@ -211,7 +210,7 @@ def main(_):
     sets = {(name, scale): scorable(e, scale, name, flag.protocol, flag.lpips) for (name, scale), e in sets.items()}
     for (name, scale), examples in sets.items():
         fn, name = self_ensemble(fns[scale]) if flag.self_ensemble else fns[scale], f'{name}/x{scale}'
-        show = functools.partial(commands.progress, name)
+        show = commands.progress(name)
         found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show, extra=extra)
         if examples.teacher:
             teachers[name] = score_teacher(examples, scale, protocol=flag.protocol, extra=extra)

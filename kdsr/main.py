@@ -6,11 +6,11 @@ python -m kdsr.main --config=experiments/fakd.py:paper,x4 --workdir=runs/fakd_x4
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from kdsr import peers
 
-CONFIG = config_flags.DEFINE_config_file('config', None, 'config file and its argument: FILE.py[:word,word]', lock_config=True)
+CONFIG = flags.DEFINE_string('config', None, 'config file and its argument: FILE.py[:word,word]')
+SET = flags.DEFINE_multi_string('set', [], 'FIELD=VALUE, a field of the config; --config.FIELD=VALUE is the same')
 WORKDIR = flags.DEFINE_string(
     'workdir', None, 'where the run lives; the same command goes on with it (default: runs/<config.name>)'
 )
@@ -35,12 +35,14 @@ def main(_):
 
 def run():
     """Runs the config in its directory."""
-    from kdsr import stages, writers
+    from kdsr import settings, stages, writers
 
-    config = CONFIG.value
+    config, overrides = settings.read(CONFIG.value, SET.value)
     workdir = pathlib.Path(WORKDIR.value or pathlib.Path('runs') / config.name)
     writers.say(f'{config.name} in {workdir}')
-    stages.run(config, workdir)
+    settings.say_smoke(CONFIG.value, config)
+    stages.run(config, workdir, overrides)
+    settings.say_smoke(CONFIG.value, config)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,54 @@
 """Optimisers: an optax chain and its learning-rate schedule from a config block."""
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from kdsr import fields
+
+RATE = {'name': 'adam', 'learning_rate': 1e-4, 'b1': 0.9, 'b2': 0.999, 'eps': 1e-8}
+SCHEDULE = {'schedule': 'constant', 'warmup': 0, 'final_rate': 0.0, 'decay': 0.5, 'milestones': (), 'clip': 0.0}
+DEFAULTS = {**RATE, **SCHEDULE, 'accumulate': 1, 'weight_decay': 0.0, 'momentum': 0.0}
+RANGES = {
+    **dict.fromkeys(('learning_rate', 'eps', 'decay'), fields.ABOVE_0),
+    **dict.fromkeys(('b1', 'b2', 'momentum'), (0, math.nextafter(1, 0))),
+    **dict.fromkeys(('warmup', 'clip', 'weight_decay'), (0, math.inf)),
+    **{'final_rate': (0, 1), 'accumulate': (1, math.inf)},
+}
+# what a kind of rule, or of schedule, reads besides the fields that all do
+READ = {
+    'name': {'adam': ('b1', 'b2', 'eps'), 'adamw': ('b1', 'b2', 'eps', 'weight_decay'), 'sgd': ('weight_decay', 'momentum')},
+    'schedule': {'constant': (), 'cosine': ('final_rate',), 'step': ('decay', 'milestones')},
+}
+
+
+def check(cfg, where, steps):
+    """Raises ValueError naming the first field of the block `cfg`, called `where`, that cannot be meant for `steps` batches."""
+    whole = fields.filled(cfg, DEFAULTS, where, RANGES)
+    for choice, known in READ.items():
+        if whole[choice] not in known:
+            hint = fields.meant(whole[choice], known)
+            raise ValueError(f"{where}.{choice}='{whole[choice]}' is none of {', '.join(map(repr, known))}{hint}")
+    times = whole['milestones']
+    if not all(type(t) is int and t > 0 for t in times) or any(a >= b for a, b in itertools.pairwise(times)):
+        raise ValueError(f'{where}.milestones={times!r} must be rising whole numbers of updates, e.g. (1000, 2000)')
+    if whole['accumulate'] > steps:
+        raise ValueError(f'{where}.accumulate={whole["accumulate"]} batches per update is more than the {steps} steps: no update')
+
+
+def unread(cfg, where):
+    """{field: why} of those that the block's rule and schedule do not read."""
+    found = {}
+    for choice, known in READ.items():
+        value = cfg.get(choice, DEFAULTS[choice])
+        others = {name for names in known.values() for name in names} - set(known.get(value, ()))
+        found |= {f'{where}.{name}': f"{where}.{choice}='{value}' does not read it" for name in others}
+    return found
 
 
 class Rule(NamedTuple):
@@ -31,23 +74,25 @@ def schedule(cfg, steps):
         base = optax.constant_schedule(peak)
     elif name == 'cosine':
         base = optax.cosine_decay_schedule(peak, max(steps - warmup, 1), cfg.get('final_rate', 0.0))
-    elif name == 'step':
+    else:  # 'step'
         base = optax.piecewise_constant_schedule(peak, {m - warmup: cfg.get('decay', 0.5) for m in cfg.milestones})
-    else:
-        raise ValueError(f"config.optimizer.schedule='{name}' is none of 'constant', 'cosine', 'step'")
     if not warmup:
         return base
     return optax.join_schedules([optax.linear_schedule(0.0, peak, warmup), base], [warmup])
 
 
-def make(cfg, steps):
+def make(cfg, steps, where='config.optimizer'):
     """The Rule of a config block.
 
     Args:
       cfg: name ('adam', 'adamw', 'sgd'), learning_rate, and optionally b1, b2, eps, weight_decay, momentum, clip (global norm; 0 is
         off), accumulate (batches per update), schedule and its fields (see `schedule`).
       steps: batches in all; the schedule counts updates, `steps / accumulate`.
+      where: what the block is called, for messages.
+
+    Raises ValueError as `check`.
     """
+    check(cfg, where, steps)
     accumulate = cfg.get('accumulate', 1)
     rate = schedule(cfg, steps // accumulate)
     b1, b2, eps = cfg.get('b1', 0.9), cfg.get('b2', 0.999), cfg.get('eps', 1e-8)
@@ -55,12 +100,10 @@ def make(cfg, steps):
         rule = optax.adam(rate, b1, b2, eps)
     elif cfg.name == 'adamw':
         rule = optax.adamw(rate, b1, b2, eps, weight_decay=cfg.get('weight_decay', 0.0))
-    elif cfg.name == 'sgd':
+    else:  # 'sgd'
         rule = optax.sgd(rate, momentum=cfg.get('momentum', 0.0) or None)
         if cfg.get('weight_decay', 0.0):  # as in PyTorch: part of the gradient, after the clipping and before the momentum
             rule = optax.chain(optax.add_decayed_weights(cfg.weight_decay), rule)
-    else:
-        raise ValueError(f"config.optimizer.name='{cfg.name}' is none of 'adam', 'adamw', 'sgd'")
     clip = cfg.get('clip', 0.0)
     if clip:
         rule = optax.chain(optax.clip_by_global_norm(clip), rule)

@@ -10,7 +10,6 @@ the run whose student it scored.
 """
 
 import csv
-import functools
 import io
 import os
 import pathlib
@@ -148,11 +147,11 @@ def define_flags():
 def main(argv):
     """Runs the command."""
     flag = flags.FLAGS
-    show = functools.partial(commands.progress, 'crops')
+    show = commands.progress('crops')
     text, files = report(argv[1:], flag.out, data=flag.data, images=flag.images, progress=show)
     print(f'{text}\n\nin {flag.out}: {", ".join(files)}')
 
 
 if __name__ == '__main__':
     define_flags()
-    commands.run(main)
+    commands.run(main, arguments=True)

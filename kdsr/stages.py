@@ -1,15 +1,14 @@
 """Runs the stages of a config in order and skips the finished ones."""
 
-import difflib
 import json
 import pathlib
 
 from kdsr import config as configs
-from kdsr import parallel, rescore, train, writers
+from kdsr import fields, methods, parallel, rescore, settings, train, writers
 from kdsr.models import exports
 
 
-def run(config, workdir):
+def run(config, workdir, overrides=()):
     """Trains every stage and returns the results of the last.
 
     A config without `stages` is one stage in `workdir` itself. Otherwise `stages` is a tuple of blocks, each with a `name` and the
@@ -17,16 +16,13 @@ def run(config, workdir):
     config reaches all stages that do not set the field themselves. Each has a directory `workdir/<name>` and a fresh optimiser.
     stages.json beside them tells their order; the run's model is the student of the last (`exports.find`). A single stage is named
     like the config. Where a stage's `teacher` or `student_init` says 'stage:NAME/NET', it is the export of that earlier stage.
+
+    Raises ValueError before anything is trained for a field whose value cannot be meant, and for `overrides`, paths of fields that
+    were set on the command line, that no stage reads.
     """
     workdir = pathlib.Path(workdir)
-    stages = [derived(config, block) for block in config.get('stages') or ({},)]
+    stages = planned(config, overrides)
     names = [s.name for s in stages]
-    if len(set(names)) < len(names):
-        raise ValueError(f'config.stages: names must differ, got {", ".join(names)}')
-    if len(stages) == 1:
-        stages[0].name = config.name  # no stage tells itself from another: what remains is the run
-    for stage in stages:
-        configs.check(stage)
     stages = [resolved(stage, workdir, names[:i]) for i, stage in enumerate(stages)]
     folders = [workdir / name if len(stages) > 1 else workdir for name in names]
     before = [read_results(folder) for folder in folders]
@@ -100,6 +96,24 @@ def begun_from(stage, folder, earlier):
     return (folder / 'config.json').exists() and any(earlier in path.parents for path in taken)
 
 
+def planned(config, overrides=()):
+    """The configs of the stages, complete; ValueError as `run`."""
+    blocks = config.get('stages') or ({},)
+    if not all(hasattr(block, 'items') for block in blocks):
+        raise ValueError('config.stages must be a tuple of blocks, each with a name: kdsr.config.block')
+    stages = [derived(config, block) for block in blocks]
+    if len(stages) == 1:
+        stages[0].name = config.name  # no stage tells itself from another: what remains is the run
+    for stage in stages:
+        configs.check(stage)
+    names = [s.name for s in stages]
+    if len(set(names)) < len(names):
+        raise ValueError(f'config.stages: names must differ, got {", ".join(names)}')
+    stages = [methods.complete(stage) for stage in stages]
+    settings.require_read(overrides, blocks, stages)
+    return stages
+
+
 def derived(config, block):
     """The config of one stage: `config` with the fields of `block` instead of its own."""
     stage = config.copy_and_resolve_references()
@@ -109,11 +123,10 @@ def derived(config, block):
         known = {*stage, 'student', 'teacher', 'method'}
         for field, value in block.items():
             if field not in known:
-                near = difflib.get_close_matches(field, known, 1)
-                hint = f", did you mean '{near[0]}'?" if near else ''
+                hint = fields.meant(field, known)
                 raise ValueError(f"config.stages: field '{field}' of stage '{block.get('name', '')}' is unknown{hint}")
             stage[field] = value
-    return stage
+    return configs.complete(stage)
 
 
 def resolved(stage, workdir, finished):

@@ -95,7 +95,7 @@ def one(enlarge, job, picture, dtype, factor, quality):
     """Writes one picture and returns its number of pixels; `enlarge` is `tiling.bands` but for the image, size and dtype."""
     height, width, channels = picture.pixels.shape
     size = tuple(max(1, math.floor(side * factor + 0.5)) for side in (height, width))
-    show = functools.partial(commands.progress, f'{job.source.name} {width}x{height} -> {job.target.name} {size[1]}x{size[0]}')
+    show = commands.progress(f'{job.source.name} {width}x{height} -> {job.target.name} {size[1]}x{size[0]}')
     job.target.parent.mkdir(parents=True, exist_ok=True)
     blocks = enlarge(picture.pixels, size=size, dtype=dtype, progress=show)
     pictures.write(job.target, blocks, (*size, channels), dtype, job.form, icc=picture.icc, quality=quality)
@@ -166,4 +166,4 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    commands.run(main)
+    commands.run(main, arguments=True)

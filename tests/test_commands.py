@@ -102,6 +102,7 @@ def test_errors_of_main_are_one_line(room, tmp_path, flags, message):
     [
         (['--config=experiments/fakd.py', '--config.stepz=3'], "config field 'stepz' is unknown, did you mean 'steps'?"),
         (['--config=experiments/fakd.py', '--config.method.transfroms=x'], "did you mean 'transforms'?"),
+        (['--config=experiments/fakd.py', '--confg.steps=3'], "Unknown command line flag 'confg.steps'"),
         (['--config=experiments/fakd.py', '--config.steps=many'], '--config.steps=many'),
         (['--config=experiments/fakd.py:papr'], "'papr' is unknown, did you mean 'paper'?"),
         (['--config=experiments/nofile.py'], 'experiments/nofile.py'),
@@ -130,12 +131,26 @@ def test_a_full_disk_is_named(monkeypatch, capsys):
     assert 'error: the disk is full while writing resume/4: free some space' in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    'module', ['kdsr.main', 'kdsr.evaluate', 'kdsr.convert', 'kdsr.upscale', 'kdsr.report', 'kdsr.data.prepare']
-)
+COMMANDS = ['kdsr.main', 'kdsr.evaluate', 'kdsr.convert', 'kdsr.upscale', 'kdsr.report', 'kdsr.export', 'kdsr.data.prepare']
+
+
+@pytest.mark.parametrize('module', COMMANDS)
 def test_help_shows_an_example(module):
-    run = command(module, '--helpshort', code=1)  # absl's help leaves with status 1
-    assert f'python -m {module}' in run.stdout
+    for flag in ('--help', '-h') if module == 'kdsr.main' else ('--help',):
+        run = command(module, flag)
+        assert f'python -m {module}' in run.stdout
+
+
+@pytest.mark.parametrize(
+    'flags',
+    [
+        ['kdsr.main', '--config=experiments/fakd.py', 'foo'],
+        ['kdsr.main', 'foo', '--config=experiments/fakd.py:smoke'],
+        ['kdsr.evaluate', '--model=bicubic', '--data=x', 'foo'],
+    ],
+)
+def test_a_stray_argument_is_refused(flags):
+    assert "unexpected argument 'foo'" in only_line(command(*flags, code=1))
 
 
 def test_the_comparison_picture_has_its_panels(tmp_path):

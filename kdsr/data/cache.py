@@ -124,7 +124,7 @@ def _build(entries, stamps, path):
     label = f'decoding {len(entries)} images once'
     logging.info('%s into %s', label, path)
     index = {'stamps': stamps, 'images': [], 'skipped': []}
-    threads = min(os.cpu_count() or 1, 8)
+    threads, show = min(os.cpu_count() or 1, 8), commands.progress(label)
     handle, temporary = tempfile.mkstemp('.tmp', path.stem + '.', path.parent)
     try:
         with open(handle, 'wb') as file, ThreadPoolExecutor(threads) as pool:
@@ -137,7 +137,7 @@ def _build(entries, stamps, path):
                     else:
                         hr, lr = (_append(file, image) for image in images)
                         index['images'].append({'name': entry.name, 'hr': hr, 'lr': lr})
-                commands.progress(label, first + len(some), len(entries))
+                show(first + len(some), len(entries))
             footer = json.dumps(index).encode()
             file.write(footer + len(footer).to_bytes(8, 'little') + MAGIC)
         os.replace(temporary, path)

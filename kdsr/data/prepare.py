@@ -6,7 +6,6 @@
 Train on them with config.data = {source: 'array_record', path: '../data/div2k_sub'}.
 """
 
-import functools
 import json
 import os
 import shutil
@@ -115,7 +114,7 @@ def main(argv):
     flag = flags.FLAGS
     if len(argv) != 2:
         raise ValueError(f'give one SOURCE folder, not {len(argv) - 1}: python -m kdsr.data.prepare SOURCE --out=DIR')
-    show = functools.partial(commands.progress, 'cutting')
+    show = commands.progress('cutting')
     sizes = {'size': flag.size, 'step': flag.step, 'downscale': flag.downscale, 'scale': flag.scale}
     info = prepare(argv[1], flag.out, images=flag.images, progress=show, **sizes)
     skipped = f', {len(info["skipped"])} images skipped' if info['skipped'] else ''
@@ -124,4 +123,4 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    commands.run(main)
+    commands.run(main, arguments=True)

@@ -62,4 +62,4 @@ def main(argv):
 
 if __name__ == '__main__':
     define_flags()
-    commands.run(main)
+    commands.run(main, arguments=True)

@@ -1,7 +1,5 @@
 """Pictures that an integer network's ranges are set by, and what integers cost in PSNR."""
 
-import functools
-
 import numpy as np
 
 from kdsr import commands, evaluate, tiling
@@ -73,7 +71,7 @@ def cost(fn, quantised, made, sets):
     for name, examples in sets.items():
         psnr = {}
         for kind, network in networks.items():
-            show = functools.partial(commands.progress, f'PSNR of {kind} on {name}')
+            show = commands.progress(f'PSNR of {kind} on {name}')
             psnr[kind] = evaluate.psnr_of(evaluate.score(network, examples, made.scale, progress=show))
         found[f'{name}/x{made.scale}'] = {**psnr, 'drop': psnr['float32'] - psnr['int8'], 'pictures': len(examples)}
     return found

@@ -72,9 +72,10 @@ def write(made, options, tools, precision, path):
 
 def shown(pictures, white):
     """The pictures one by one, as the converter takes them, with a progress bar."""
+    show = commands.progress('calibration')
     for i, picture in enumerate(pictures, 1):
         yield [picture * np.float32(white)]
-        commands.progress('calibration', i, len(pictures))
+        show(i, len(pictures))
 
 
 class Runner:

@@ -23,6 +23,29 @@ from kdsr.types import Method
 MODES = {'comparative': ('student',), 'adversarial': ('student', 'disc')}  # mode -> the nets that it trains
 
 
+DEFAULTS = {
+    'mode': 'comparative',
+    'clip': False,
+    'pixel_range': 255.0,
+    'w_pixel': 1.0,
+    'w_adv': 1e-4,
+    'adversarial': 'relativistic',
+    'content': {'network': 'vgg16', 'tap': 'conv5_3', 'norm': 'l2', 'weight': 0.05},
+    'discriminator': {},
+    'disc_init': '',
+    'disc_optimizer': optim.DEFAULTS,
+}
+RANGES = gan.RANGES
+
+
+def unread(cfg):
+    """{field: why} of those that this choice does not read."""
+    if cfg.method.mode == 'adversarial':
+        return gan.content_unread(cfg.method)
+    names = ('w_adv', 'adversarial', 'content', 'discriminator', 'disc_init', 'disc_optimizer')
+    return {f'method.{name}': f"method.mode='{cfg.method.mode}' trains without a critic" for name in names}
+
+
 def make(cfg):
     """Method of a config with `student`, `teacher` (an export) and the block `method`:
 
@@ -34,9 +57,7 @@ def make(cfg):
     m = cfg.method
     names = gan.chosen('mode', m.mode, MODES)
     play = gan.chosen('adversarial', m.adversarial, gan.ADVERSARIAL)
-    student, teacher = models.build_block(cfg.student, cfg), models.load(cfg.teacher, dtype=cfg.dtype)
-    if teacher.scale != student.scale:
-        raise ValueError(f'the teacher {cfg.teacher} is a x{teacher.scale} model, config.scale is {cfg.scale}')
+    student, teacher = models.build_block(cfg.student, cfg), models.teacher(cfg)
     disc = gan.critic(cfg) if 'disc' in names else None
     perceive, features = gan.content(m.content) if disc else (None, {})
     optimisers = {name: optim.make(m.get(f'{name}_optimizer') or cfg.optimizer, cfg.steps) for name in names}

@@ -18,6 +18,7 @@ three Adams each round, with zero gradients for those that are not drawn: their 
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -42,17 +43,58 @@ ROUNDINGS = {
     'straight_through': lambda x: x + jax.lax.stop_gradient(jnp.round(255 * x) / 255 - x),
 }
 
+DEFAULTS = {
+    'images': 'generator',
+    'target': 'teacher',
+    'scales': '',
+    'size': 48,
+    'student_steps': 5,
+    'latent': 256,
+    'loss': 'l1',
+    'reduction': 'mean',
+    'rounding': 'none',
+    'border': 'symmetric',
+    'w_adversarial': 1.0,
+    'w_reconstruction': 10.0,
+    'warmup': 5,
+    'growth': {'events': 1, 'every': 0, 'new_block': 'random', 'renew': True},
+    'optimizer': {**optim.DEFAULTS, 'b1': 0.5},
+    'undrawn': 'frozen',
+}
+RANGES = {name: (1, math.inf) for name in ('size', 'student_steps', 'latent', 'growth.events')}
+RANGES |= {name: (0, math.inf) for name in ('warmup', 'growth.every')}
+
+
+def unread(cfg):
+    """{field: why} of those that this choice does not read."""
+    images, real = cfg.method.images, cfg.method.images == 'data'
+    names = () if images == 'generator' else ('latent', 'w_adversarial', 'w_reconstruction', 'warmup', 'optimizer', 'undrawn')
+    found = {f'method.{name}': f"method.images='{images}' trains no generator" for name in names}
+    found |= {'method.size': 'images of data have config.patch times config.scale'} if real else {}
+    return found if real else found | {'patch': f"method.images='{images}' makes images of method.size"}
+
+
+def parsed_scales(text, scale):
+    """'2,3,4' -> (2, 3, 4); '' -> (scale,). ValueError for anything else."""
+    try:
+        scales = tuple(int(s) for s in text.split(',')) if text else (scale,)
+    except ValueError:
+        scales = ()
+    if not scales or min(scales) < 1 or len(set(scales)) < len(scales):
+        raise ValueError(f"config.method.scales='{text}' must be different whole numbers, e.g. '2,3,4'")
+    return scales
+
 
 def make(cfg):
     """Method of a config with `student`, `teacher` (an export) and the block `method`:
 
     images: 'generator'; 'noise', uniform; or 'data', the batches' HR images reduced (the baselines). target: 'teacher', or 'truth'
-    for images of data. scales: those drawn from, as '2,3,4'. size: side of the HR images. student_steps: k, 1 for data. latent:
-    length of z. loss: 'l1' or 'l2'. reduction: 'mean' or 'sum' over the batch. rounding: 'none', 'hard', 'straight_through'.
-    border: bicubic's, 'symmetric' (default) or 'replicate'. w_adversarial, w_reconstruction: weights of the generator's loss; the
-    first counts from step `warmup` on. growth: {'events', 'every', 'new_block', 'renew'} as in kdsr.methods.growth. optimizer: the
-    generators', whose schedule counts steps of the loop; `cfg.optimizer` is the student's, whose schedule counts student steps.
-    undrawn: what a generator does while another scale is drawn, 'frozen' (default) or 'coast'.
+    for images of data. scales: those drawn from, as '2,3,4', or '' for `cfg.scale`. size: side of the HR images that are made.
+    student_steps: k, 1 for data. latent: length of z. loss: 'l1' or 'l2'. reduction: 'mean' or 'sum' over the batch. rounding:
+    'none', 'hard', 'straight_through'. border: bicubic's, 'symmetric' or 'replicate'. w_adversarial, w_reconstruction: weights of
+    the generator's loss; the first counts from step `warmup` on. growth: {'events', 'every', 'new_block', 'renew'} as in
+    kdsr.methods.growth. optimizer: the generators', whose schedule counts steps of the loop; `cfg.optimizer` is the student's,
+    whose schedule counts student steps. undrawn: what a generator does while another scale is drawn, 'frozen' or 'coast'.
 
     A step of the loop is k student steps of `cfg.batch_size` images, and one of the generator.
 
@@ -63,12 +105,13 @@ def make(cfg):
     images, target = gan.chosen('images', m.images, IMAGES), gan.chosen('target', m.target, TARGETS)
     size_of, round_ = gan.chosen('loss', m.loss, LOSSES), gan.chosen('rounding', m.rounding, ROUNDINGS)
     reduction = gan.chosen('reduction', m.reduction, REDUCTIONS)
-    border = gan.chosen('border', m.get('border', 'symmetric'), BORDERS)
-    undrawn = gan.chosen('undrawn', m.get('undrawn', 'frozen'), UNDRAWN)
+    border = gan.chosen('border', m.border, BORDERS)
+    undrawn = gan.chosen('undrawn', m.undrawn, UNDRAWN)
     student = models.build_block(cfg.student, cfg)
-    teacher = models.load(cfg.teacher, cfg.dtype) if target == 'teacher' else None
-    scales = tuple(int(s) for s in str(m.scales).split(','))
-    check(m, student, teacher, scales, images, target)
+    teacher = models.teacher(cfg) if target == 'teacher' else None
+    scales = parsed_scales(m.scales, cfg.scale)
+    size = cfg.patch * cfg.scale if images == 'data' else m.size
+    check(m, student, teacher, scales, images, target, size)
     refines, k = hasattr(student, 'refine'), m.student_steps
     growth = Growth(**m.growth, blocks=student.blocks if refines else 1)
     generators = {
@@ -93,7 +136,7 @@ def make(cfg):
     def drawn(params, ctx):
         """LR images of a scale drawn for this step: (what networks are given, LR at the corner of a frame, number of the scale)."""
         index = jax.random.randint(ctx.key, (), 0, len(scales))
-        keys, side = ctx.example_keys(), m.size // min(scales)
+        keys, side = ctx.example_keys(), size // min(scales)
 
         def invent(s):
             if images == 'data':
@@ -191,15 +234,17 @@ def after_round(moves, new, old, updates):
     return jax.tree.map(pick, new, old, is_leaf=optim.is_schedule)
 
 
-def check(m, student, teacher, scales, images, target):
+def check(m, student, teacher, scales, images, target, size):
     """Raises ValueError for what `make` says."""
     if target == 'truth' and images != 'data':
         raise ValueError(f"config.method.target='truth' needs images='data': there is no truth beside {images}")
     if images == 'data' and m.student_steps != 1:
         raise ValueError(f'config.method.student_steps={m.student_steps}: with images of data each batch is one step, use 1')
-    if m.size % 4 or any(m.size % (4 * s if images == 'generator' else s) for s in scales):
+    if images == 'data' and any(size % s for s in scales):
+        raise ValueError(f'config.patch times config.scale, {size}, is no multiple of the scales {m.scales}: use 24 and 2')
+    if images != 'data' and (size % 4 or any(size % (4 * s if images == 'generator' else s) for s in scales)):
         raise ValueError(
-            f'config.method.size={m.size} is no multiple of 4 times the scales {m.scales}: HR images would differ in size; use 48'
+            f'config.method.size={size} is no multiple of 4 times the scales {m.scales}: HR images would differ in size; use 48'
         )
     for net, what in ((student, 'student'), *([(teacher.module, 'teacher')] if teacher else [])):
         if not hasattr(net, 'refine') and scales != (net.scale,):

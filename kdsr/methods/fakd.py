@@ -7,16 +7,33 @@ He et al., FAKD: Feature-Affinity based Knowledge Distillation for Efficient Ima
 
 import difflib
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 
-from kdsr import models, optim, steps
+from kdsr import fields, models, optim, steps
 from kdsr.losses import affinity, features, pixel
 from kdsr.models.adapter import Adapter
 from kdsr.types import Method
 
 EQUAL_CHANNELS = ('channel', 'fsp', 'fitnet')
+DEFAULTS = {
+    'alpha': 0.5,
+    'w_affinity': 10.0,
+    'transforms': 'spatial',
+    'taps': '',
+    'adapter': False,
+    'pool': 1,
+    'pool_type': 'max',
+    'eps': 1e-8,
+    'pixel_range': 255.0,
+}
+RANGES = {'alpha': (0, 1), 'pool': (1, math.inf), 'eps': fields.ABOVE_0, 'pixel_range': fields.ABOVE_0}
+READERS = {
+    'eps': ('spatial', 'channel', 'pooled_spatial'),
+    **dict.fromkeys(('pool', 'pool_type'), ('pooled_spatial', 'rbf', 'mmd')),
+}
 
 
 def transforms(cfg):
@@ -33,6 +50,17 @@ def transforms(cfg):
         'rbf': functools.partial(affinity.rbf, **pool),
         'mmd': functools.partial(affinity.mmd, **pool),
     }
+
+
+def unread(cfg):
+    """{field: why} of those that this choice does not read."""
+    m = cfg.method
+    if not m.w_affinity:
+        names = ('transforms', 'taps', 'adapter', *READERS)
+        return {f'method.{name}': f'method.w_affinity={m.w_affinity} leaves all transforms out' for name in names}
+    used = parse_transforms(m.transforms, transforms(m))
+    others = {name: readers for name, readers in READERS.items() if not set(readers) & set(used)}
+    return {f'method.{k}': f"only {', '.join(v)} read it, method.transforms='{m.transforms}' has none" for k, v in others.items()}
 
 
 def parse_transforms(text, known):
@@ -101,9 +129,9 @@ def make(cfg):
     of the transforms. pixel_range: scale of the pixel terms.
     """
     m = cfg.method
-    student, teacher = models.build_block(cfg.student, cfg), models.load(cfg.teacher, dtype=cfg.dtype)
-    if teacher.scale != student.scale:
-        raise ValueError(f'the teacher {cfg.teacher} is a x{teacher.scale} model, config.scale is {cfg.scale}')
+    student, teacher = models.build_block(cfg.student, cfg), models.teacher(cfg)
+    if m.pool_type not in ('max', 'avg'):
+        raise ValueError(f"config.method.pool_type='{m.pool_type}' must be 'max' or 'avg'")
     distances = transforms(m)
     weights = parse_transforms(m.transforms, distances) if m.w_affinity else {}
     ours = (cfg.student.name, dict(cfg.student.args), models.taps(student))

@@ -9,12 +9,23 @@ import difflib
 
 import jax
 
-from kdsr import models, optim, steps
+from kdsr import fields, models, optim, steps
 from kdsr.losses import adversarial, pixel
 from kdsr.losses import perceptual as distances
 from kdsr.models import discriminators, perceptual
 from kdsr.types import Method
 
+CONTENT = {'network': 'vgg16', 'tap': 'relu5_3', 'norm': 'l2', 'weight': 0.4}
+DEFAULTS = {
+    'pixel': 'l2',
+    'w_pixel': 1e-3,
+    'pixel_range': 255.0,
+    'content': CONTENT,
+    'adversarial': 'vanilla',
+    'w_adv': 1e-3,
+    'discriminator': {},
+}
+RANGES = {'pixel_range': fields.ABOVE_0}
 PIXEL = {'l1': pixel.l1, 'l2': pixel.l2, 'charbonnier': pixel.charbonnier}
 
 
@@ -48,9 +59,13 @@ def content(block):
     'conv5_3' (before it). norm: 'l2' (SRGAN) or 'l1' (ESRGAN). weight: factor of the mean over all feature values. Keras' VGG19
     with relu5_4 and 1/12.75^2 is the SRGAN of the literature; 'vgg16' with relu5_3 and 0.5 has its size on torchvision's weights.
     """
+    chosen('content.norm', block.norm, {'l1': 1, 'l2': 2})
     if not block.weight:
         return (lambda variables, a, b: 0.0), {}
-    net, variables = perceptual.load(block.network, taps=(block.tap,))
+    try:
+        net, variables = perceptual.load(block.network, taps=(block.tap,))
+    except ValueError as e:
+        raise ValueError(f'config.method.content: {e}') from e
 
     def distance(variables, a, b):
         return block.weight * distances.distance(net.apply(variables, a), net.apply(variables, b), norm=block.norm)
@@ -63,8 +78,10 @@ CRITICS = {'srgan': discriminators.SRGAN, 'esrgan': discriminators.ESRGAN}
 
 def critic(cfg):
     """The discriminator of a config, for HR patches of its size: `name` 'srgan' or 'esrgan', further fields make it smaller."""
-    fields = {'name': 'srgan', **cfg.method.discriminator}
-    return chosen('discriminator.name', fields.pop('name'), CRITICS)(size=cfg.patch * cfg.scale, dtype=cfg.dtype, **fields)
+    values = {'name': 'srgan', **cfg.method.discriminator}
+    network = chosen('discriminator.name', name := values.pop('name'), CRITICS)
+    label = f"config.method.discriminator: the critic '{name}'"
+    return models.made(label, network, {'size': cfg.patch * cfg.scale, 'dtype': cfg.dtype, **values})
 
 
 def judged(net, params, variables, real, fake, axis):
@@ -72,6 +89,23 @@ def judged(net, params, variables, real, fake, axis):
     first, variables = models.train_apply(net, params, variables, real, axis)
     second, variables = models.train_apply(net, params, variables, fake, axis)
     return first, second, variables
+
+
+def unread(cfg):
+    """{field: why} of those that this choice does not read."""
+    m = cfg.method
+    found = content_unread(m)
+    if not m.w_pixel:
+        found |= dict.fromkeys(('method.pixel', 'method.pixel_range'), f'method.w_pixel={m.w_pixel} leaves the pixel term out')
+    if not m.w_adv:
+        found |= dict.fromkeys(('method.adversarial', 'method.discriminator'), f'method.w_adv={m.w_adv} trains without a critic')
+    return found
+
+
+def content_unread(m):
+    """The part of `unread` that every method with a content term has."""
+    names = () if m.content.weight else ('network', 'tap', 'norm')
+    return {f'method.content.{name}': 'method.content.weight=0 leaves the content term out' for name in names}
 
 
 def make(cfg):

@@ -29,6 +29,29 @@ CRITICS = {
 }
 
 
+DEFAULTS = {
+    'technique': 'gan2g_al',
+    'pixel_range': 255.0,
+    **dict.fromkeys(('w_pixel', 'w_adv', 'w_adv_teacher'), 1e-3),
+    'adversarial': 'vanilla',
+    'content': gan.CONTENT,
+    'discriminator': {},
+}
+RANGES = gan.RANGES
+
+
+def unread(cfg):
+    """{field: why} of those that this choice does not read."""
+    m = cfg.method
+    critics, found = gan.chosen('technique', m.technique, CRITICS), gan.content_unread(m)
+    names = {'w_pixel', 'pixel_range'} if m.technique == 'none' else set()
+    if 'disc_teacher' not in critics:
+        names |= {'w_adv_teacher'}
+    if not critics:
+        names |= {'w_adv', 'adversarial', 'discriminator'}
+    return found | {f'method.{name}': f"method.technique='{m.technique}' does not read it" for name in names}
+
+
 def make(cfg):
     """Method of a config with `student`, `teacher` (an export) and the block `method`:
 
@@ -39,9 +62,7 @@ def make(cfg):
     m = cfg.method
     critics, play = gan.chosen('technique', m.technique, CRITICS), gan.chosen('adversarial', m.adversarial, gan.ADVERSARIAL)
     student = models.build_block(cfg.student, cfg)
-    teacher = models.load(cfg.teacher, dtype=cfg.dtype) if m.technique != 'none' else None
-    if teacher and teacher.scale != student.scale:
-        raise ValueError(f'the teacher {cfg.teacher} is a x{teacher.scale} model, config.scale is {cfg.scale}')
+    teacher = models.teacher(cfg) if m.technique != 'none' else None
     perceive, features = gan.content(m.content)
     disc = gan.critic(cfg)
     names = ('student', *critics)

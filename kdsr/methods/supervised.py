@@ -4,6 +4,8 @@ from kdsr import models, optim, steps
 from kdsr.losses import pixel
 from kdsr.types import Method
 
+DEFAULTS = {'loss': 'l1'}
+
 
 def make(cfg):
     """Method of a config with `student`, `optimizer` and method.loss: 'l1' (EDSR, RCAN, SAN), 'l2' or 'charbonnier'."""

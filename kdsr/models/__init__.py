@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
+import os
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -23,24 +25,55 @@ def build(name, **kwargs):
     """An untrained generator, a `flax.linen.Module`: `(image, taps) = net.apply({'params': ...}, lr)`.
 
     Args:
-      name: module name below kdsr.models, e.g. 'edsr'.
+      name: module name below kdsr.models, e.g. 'edsr', or the dotted name of a module of your own, 'mypkg.net'.
       **kwargs: the model's fields, e.g. `scale=4, features=64`; what is left out keeps the default.
 
     Raises:
       ValueError: unknown name or field, or a value of the wrong type; the line names what is allowed.
     """
-    generator = module(name).Generator
-    fields = {f.name: f.type for f in dataclasses.fields(generator) if f.name not in ('parent', 'name')}
+    return made(name, module(name).Generator, kwargs)
+
+
+def made(name, network, kwargs):
+    """`network(**kwargs)`, a linen module that messages call `name`; ValueError as `build`'s."""
+    fields = network_fields(network)
     for key, value in kwargs.items():
         if key not in fields:
             raise ValueError(f'{name} has no field {key!r}{_meant(key, fields)}; its fields: {", ".join(fields)}')
         _check(name, key, value, fields[key])
-    return generator(**kwargs)
+    return network(**kwargs)
+
+
+def network_fields(network):
+    """{field: type} of a linen module's class."""
+    return {f.name: f.type for f in dataclasses.fields(network) if f.name not in ('parent', 'name')}
 
 
 def build_block(block, config):
     """`build` of a config block {name, args}, with the run's scale and compute dtype."""
-    return build(block.name, **{'scale': config.scale, 'dtype': config.dtype, **block.args})
+    if block.args.get('scale', config.scale) != config.scale:
+        raise ValueError(f'config.student.args.scale={block.args.scale} is not config.scale={config.scale}: set config.scale alone')
+    try:
+        return build(block.name, **{'scale': config.scale, 'dtype': config.dtype, **block.args})
+    except ValueError as e:
+        raise ValueError(f'config.student, name or args: {e}') from e
+
+
+def teacher(config):
+    """The network `config.teacher`, computing in `config.dtype`.
+
+    Raises ValueError where the config names none or one for another scale, and as `load` does.
+    """
+    path = config.get('teacher')
+    if not path:
+        raise ValueError(f"config.teacher is empty, method '{config.method.name}' needs one: an export, a run, or e.g. 'edsr_x4'")
+    try:
+        network = load(path, dtype=config.dtype)
+    except FileNotFoundError as e:
+        raise FileNotFoundError(f'config.teacher: {e}') from e
+    if config.scale not in network.scales:
+        raise ValueError(f'the teacher {path} is a {exports.times(network.scales)} model, config.scale is {config.scale}')
+    return network.at(config.scale)
 
 
 def init(net, key, example):
@@ -56,7 +89,10 @@ def start(net, config, key, example):
     """
     if not config.get('student_init'):
         return init(net, key, example)
-    _, variables = exports.read(config.student_init)
+    try:
+        _, variables = exports.read(config.student_init)
+    except FileNotFoundError as e:
+        raise FileNotFoundError(f'config.student_init: {e}') from e
     exports.check(variables, jax.eval_shape(net.init, key, example), config.student_init)
     return jax.tree.map(jnp.asarray, variables)
 
@@ -93,7 +129,7 @@ def radius(generator):
 
     Asks the `radius(**fields)` of the generator's module; a module of your own without one counts as None.
     """
-    fields = {f.name: getattr(generator, f.name) for f in dataclasses.fields(generator) if f.name not in ('parent', 'name')}
+    fields = {name: getattr(generator, name) for name in network_fields(type(generator))}
     measure = getattr(importlib.import_module(type(generator).__module__), 'radius', None)
     return measure(**fields) if measure else None
 
@@ -106,6 +142,7 @@ def load(path, dtype='float32', scale=None):
     Raises FileNotFoundError where there is none, ValueError where its weights do not fit its model or it is for other scales.
     """
     card, variables = exports.read(path)
+    permitted(card['model'], path)
     generator = build(card['model'], **{**card['args'], 'dtype': dtype})
     lr = jax.ShapeDtypeStruct((1, 16, 16, generator.channels), jnp.float32)
     exports.check(variables, jax.eval_shape(generator.init, jax.random.key(0), lr), path)
@@ -115,13 +152,34 @@ def load(path, dtype='float32', scale=None):
     return network.at(scale or network.scale)
 
 
+def permitted(name, path):
+    """ValueError where a card names a module of nobody knows whom: reading a file must not import what the file says."""
+    allowed = os.environ.get('KDSR_MODULES', '').split(',')
+    if '.' in str(name) and name not in sys.modules and name not in allowed:
+        raise ValueError(f'{path} is a network of the module {name}: if that is yours, allow it by KDSR_MODULES={name}')
+
+
 def module(name):
     """The module of a generator, e.g. kdsr.models.edsr, with its `Generator` and helpers; ValueError if unknown."""
-    found = isinstance(name, str) and name.isidentifier() and importlib.util.find_spec(f'{__name__}.{name}')
-    loaded = importlib.import_module(f'{__name__}.{name}') if found else None
+    loaded = found(name, __name__)
     if not hasattr(loaded, 'Generator'):
-        raise ValueError(f'unknown model {name!r}{_meant(str(name), names())}; models: {", ".join(names())}')
+        own = f'; {name} has no Generator' if loaded and '.' in name else ''
+        raise ValueError(f'unknown model {name!r}{_meant(str(name), names())}; models: {", ".join(names())}{own}')
     return loaded
+
+
+def found(name, package):
+    """The module `name` of `package`, or the one with this name where it is dotted ('mypkg.net'); None where there is none."""
+    path = str(name) if '.' in str(name) else f'{package}.{name}'
+    if not all(part.isidentifier() for part in path.split('.')):
+        return None
+    try:
+        spec = importlib.util.find_spec(path)
+    except ModuleNotFoundError as e:  # of a parent; one that the parent itself lacks is another matter
+        if not f'{path}.'.startswith(f'{e.name}.'):
+            raise
+        spec = None
+    return importlib.import_module(path) if spec else None
 
 
 def _check(name, key, value, kind):

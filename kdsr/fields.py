@@ -1,0 +1,61 @@
+"""Blocks of a config, checked against their defaults: unknown names, wrong types, values out of range; each is one line."""
+
+import difflib
+import math
+import numbers
+
+KINDS = {
+    bool: 'True or False',
+    int: 'a whole number',
+    float: 'a number',
+    str: 'text',
+    tuple: 'a tuple such as 1000,2000',
+    dict: 'a block of fields',
+}
+ABOVE_0 = (1e-30, math.inf)  # what a divisor or a rate may be; float32 holds no much smaller numbers
+
+
+def meant(word, known):
+    """', did you mean ...?' with the nearest of `known`, '' where none is near."""
+    near = difflib.get_close_matches(str(word), [str(k) for k in known], 1)
+    return f", did you mean '{near[0]}'?" if near else ''
+
+
+def filled(block, defaults, where, ranges=None):
+    """`block` as a dict with what it leaves out taken from `defaults`, nested blocks likewise; nothing is converted.
+
+    Args:
+      block: a dict or ConfigDict. defaults: name -> value; its type is the field's, and {} is a block of any fields.
+      where: the block's path, for messages: 'config.method'.
+      ranges: name -> (least, most) of numbers; a dotted name is one of a nested block's.
+
+    Raises ValueError naming the first field that is unknown, of the wrong type, or out of range.
+    """
+    if not hasattr(block, 'items'):
+        raise ValueError(f'{where} must be {KINDS[dict]}, got {block!r}')
+    ranges, found = ranges or {}, dict(defaults)
+    for name, value in block.items():
+        path = f'{where}.{name}'
+        if name not in defaults:
+            raise ValueError(f'{path} is unknown{meant(name, defaults)} (fields of {where}: {", ".join(defaults)})')
+        default = defaults[name]
+        if isinstance(default, dict) and default and hasattr(value, 'items'):
+            inner = {k.partition('.')[2]: v for k, v in ranges.items() if k.startswith(f'{name}.')}
+            value = filled(value, default, path, inner)
+        found[name] = checked(value, default, path, ranges.get(name))
+    return found
+
+
+def checked(value, default, where, limits=None):
+    """`value`, if its type is that of `default` (whole numbers are numbers as well) and it lies in `limits`; else ValueError."""
+    kind = type(default)
+    accepted = {int: numbers.Integral, float: numbers.Real, tuple: (tuple, list)}.get(kind, kind)
+    right = hasattr(value, 'items') if kind is dict else isinstance(value, accepted)
+    if not right or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f'{where}={value!r} must be {KINDS.get(kind, kind.__name__)}')
+    if kind in (int, float):
+        least, most = limits or (-math.inf, math.inf)
+        if not (math.isfinite(value) and least <= value <= most):
+            bounds = f'at least {least}' if most == math.inf else f'in [{least}, {most}]'
+            raise ValueError(f'{where}={value} must be ' + (bounds if limits else 'finite'))
+    return value
