@@ -7,8 +7,6 @@ python -m kdsr.evaluate --model=../weights/vdsr --data=../data/Set5 --protocol=v
 """
 
 import json
-import os
-import pathlib
 import time
 
 import jax.numpy as jnp
@@ -227,9 +225,7 @@ def main(_):
     print(f'{time.perf_counter() - began:.1f} s')
     if flag.json:
         facts = {k: flag[k].value for k in ('model', 'protocol', 'lpips', 'self_ensemble') if flag[k].value}
-        temporary = flag.json + '.tmp'
-        pathlib.Path(temporary).write_text(json.dumps({k: {'evaluation': facts, **v} for k, v in found.items()}, indent=1) + '\n')
-        os.replace(temporary, flag.json)
+        writers.replace(flag.json, json.dumps({k: {'evaluation': facts, **v} for k, v in found.items()}, indent=1) + '\n')
 
 
 if __name__ == '__main__':

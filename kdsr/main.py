@@ -35,10 +35,10 @@ def main(_):
 
 def run():
     """Runs the config in its directory."""
-    from kdsr import settings, stages, writers
+    from kdsr import paths, settings, stages, writers
 
     config, overrides = settings.read(CONFIG.value, SET.value)
-    workdir = pathlib.Path(WORKDIR.value or pathlib.Path('runs') / config.name)
+    workdir = paths.expanded(WORKDIR.value or pathlib.Path('runs') / config.name)
     writers.say(f'{config.name} in {workdir}')
     settings.say_smoke(CONFIG.value, config)
     stages.run(config, workdir, overrides)

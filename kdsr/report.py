@@ -17,6 +17,7 @@ import pathlib
 from absl import flags
 
 from kdsr import commands, crops, curves, runs, tables, writers
+from kdsr.paths import expanded
 
 COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
 TEXTS = ('run', 'n', 'seeds', 'fields')
@@ -118,7 +119,7 @@ def report(paths, out, *, data='', images=3, progress=None):
     """
     files = [path for path in paths if pathlib.Path(path).is_file()]
     folders, evaluations = [path for path in paths if path not in files], [runs.evaluation(file) for file in files]
-    out, groups = pathlib.Path(out), runs.grouped(runs.collect(folders)) if folders or not files else []
+    out, groups = expanded(out), runs.grouped(runs.collect(folders)) if folders or not files else []
     groups, evaluations = tables.added(groups, evaluations)
     known = tables.references([run for g in groups for run in g.finished], evaluations)
     rows = tables.gains([*known, *(row for g in groups for row in tables.students(g)), *tables.evaluated(evaluations)], known)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from kdsr import config as configs
 from kdsr.models import exports
+from kdsr.paths import expanded
 
 # What two seeds of one experiment may differ in besides the seed: nothing that changes weights or metrics.
 IGNORED = ('seed', 'data.cache_dir', 'data.threads', *configs.CHANGEABLE)
@@ -57,7 +58,7 @@ class Evaluation(NamedTuple):
 
 def find(path, depth=3):
     """The run directories that `path` means, by name: itself, of a run with stages the latest, or those in a folder of runs."""
-    path = pathlib.Path(path)
+    path = expanded(path)
     own = [path] if (path / 'config.json').is_file() else []
     if stages := exports.stages(path)[1]:
         return own + [path / stage for stage in stages if (path / stage / 'config.json').is_file()][-1:]

@@ -11,6 +11,8 @@ import numpy as np
 import tensorboardX
 from PIL import Image, ImageDraw
 
+from kdsr.paths import beside, expanded
+
 
 def duration(seconds):
     """Seconds as '0:42', '12:05' or '3:20:07'."""
@@ -34,8 +36,8 @@ def table(rows, columns):
 
 def replace(path, text):
     """Writes a whole text file: a kill or a full disk at any moment leaves the old one or the new one, never half."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(path.name + '.tmp')
+    path = expanded(path)
+    temporary = beside(path, '.tmp')
     with temporary.open('w') as file:
         file.write(text)
         file.flush()

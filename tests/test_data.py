@@ -3,15 +3,18 @@
 import json
 import logging
 import os
+import struct
 import subprocess
 import sys
 import threading
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from kdsr.data import cache, layouts, pipeline, prepare, records, sources
+from kdsr.data.images import read_rgb
 from kdsr.data.resize import downscale
 
 SCALES = (2, 3, 4)
@@ -438,3 +441,21 @@ def test_tfds(tmp_path):
         sources.tfds('tiny_div3k', 'train', str(tmp_path), 2)
     with pytest.raises(ValueError, match='LR is 8x10, but HR 16x20 / 4'):
         sources.tfds('tiny_div2k', 'train', str(tmp_path), 4)
+
+
+@pytest.mark.parametrize('bits', [1, 2, 4, 8])
+def test_a_transparent_grey_is_told_in_as_few_bits_as_are_stored(tmp_path, bits):
+    # a PNG written by hand: one row of all greys, of which the second brightest (of 1 bit: black) is transparent
+    most = 2**bits - 1
+    greys = [i % (most + 1) for i in range(8 * ((most + 8) // 8))]
+    packed = int(''.join(f'{g:0{bits}b}' for g in greys), 2).to_bytes(len(greys) * bits // 8, 'big')
+    chunk = lambda kind, data: struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', len(greys), 1, bits, 0, 0, 0, 0))
+    rest = chunk(b'IDAT', zlib.compress(b'\0' + packed)) + chunk(b'IEND', b'')
+    for hidden, name in ((most - 1, 'seen'), (None, 'plain')):
+        transparency = b'' if hidden is None else chunk(b'tRNS', struct.pack('>H', hidden))
+        (tmp_path / f'{name}.png').write_bytes(b'\x89PNG\r\n\x1a\n' + header + transparency + rest)
+    count = greys.count(most - 1)
+    with pytest.raises(ValueError, match=f'seen.png: {count} pixels are'):
+        read_rgb(tmp_path / 'seen.png')
+    np.testing.assert_array_equal(read_rgb(tmp_path / 'plain.png')[0, :, 0], [g * 255 // most for g in greys])

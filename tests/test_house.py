@@ -16,7 +16,7 @@ ALLOWED = {
     'types': set(),
     'compiled': set(),
     'fields': set(),
-    'models': {'compiled', 'metrics', 'data.resize'},
+    'models': {'compiled', 'metrics', 'data.resize', 'paths'},
     'methods': {'losses', 'models', 'steps', 'optim', 'fields', 'types', 'data.resize'},
     'data': {'types', 'commands', 'metrics', 'paths'},
     'paths': set(),

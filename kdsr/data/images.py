@@ -41,6 +41,7 @@ def read_rgb(path: str | os.PathLike) -> np.ndarray:
     try:
         with Image.open(path) as image:
             _check_depth(path, image)
+            _stretch_transparent_grey(image)
             image.load()
             return _to_rgb(path, image)
     except (FileNotFoundError, IsADirectoryError, PermissionError):
@@ -64,6 +65,14 @@ def _check_depth(path, image):
         raise _Refused(f'{path}: more than 8 bits per channel (mode {image.mode}); {REMEDY_16}')
     if image.mode not in MODES:
         raise _Refused(f'{path}: mode {image.mode} is not one of {", ".join(MODES)}; save it as 8-bit RGB')
+
+
+def _stretch_transparent_grey(image):
+    # a PNG tells the transparent grey in the 1, 2 or 4 bits that it stores, Pillow's pixels have 8
+    grey = image.info.get('transparency')
+    if image.format == 'PNG' and image.mode == 'L' and isinstance(grey, int):
+        most = 2 ** int(str(image.tile[0][3]).partition(';')[2] or 8) - 1
+        image.info['transparency'] = (grey & most) * 255 // most
 
 
 def _to_rgb(path, image):

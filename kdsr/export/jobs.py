@@ -5,13 +5,12 @@ import importlib
 import importlib.metadata
 import json
 import os
-import pathlib
 import platform
 import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kdsr.paths import beside
+from kdsr.paths import beside, expanded
 
 PACKAGES = ('kdsr', 'jax', 'jaxlib', 'flax', 'numpy')
 
@@ -36,7 +35,7 @@ def finish(job, out, model, overwrite=False):
     Raises FileExistsError where a file of another network is there and not to be replaced, ValueError where the file is further
     from JAX than the tolerance (then nothing is left), and what `make` raises.
     """
-    out = pathlib.Path(out)
+    out = expanded(out)
     out.mkdir(parents=True, exist_ok=True)
     target, card_file = out / job.file, out / f'{job.file}.json'
     if not overwrite:

@@ -14,6 +14,7 @@ from safetensors import numpy as safetensors
 from kdsr import compiled
 from kdsr.models import colour
 from kdsr.models.bicubic import enlarge
+from kdsr.paths import expanded
 
 PRETRAINED = pathlib.Path(__file__).parents[1] / 'pretrained'
 
@@ -105,7 +106,7 @@ def save(path, *, name, args, variables, dtype='float32', **card):
       dtype: 'float32' or 'float16', the stored precision of the parameters.
       **card: anything JSON-able to keep beside (scores, data, command, ...).
     """
-    path = pathlib.Path(path)
+    path = expanded(path)
     path.mkdir(parents=True, exist_ok=True)
     # running statistics stay float32: variances beyond float16's 65504 would become infinite and silence their channel
     kept = {k: dtype if k.startswith('params/') else 'float32' for k in flatten(variables)}
@@ -152,7 +153,7 @@ def find(path):
 
     Raises FileNotFoundError where there is none (yet), ValueError for a directory of two runs: neither of them is the one meant.
     """
-    path = pathlib.Path(path)
+    path = expanded(path)
     if (path / 'model.json').is_file():
         return path
     own, (_, names) = student(path), stages(path)
