@@ -24,10 +24,10 @@ def run(config, workdir, overrides=()):
     stages = planned(config, overrides)
     names = [s.name for s in stages]
     stages = [resolved(stage, workdir, names[:i]) for i, stage in enumerate(stages)]
+    keep_order(config.name, names if len(stages) > 1 else [], workdir)
     folders = [workdir / name if len(stages) > 1 else workdir for name in names]
     before = [read_results(folder) for folder in folders]
     check_order(stages, folders, before)
-    keep_order(config.name, names if len(stages) > 1 else [], workdir)
     results = {}
     for stage, folder, found in zip(stages, folders, before, strict=True):
         results = found and finished(stage, folder, found) or train.train(stage, folder)
@@ -102,7 +102,7 @@ def planned(config, overrides=()):
     if not all(hasattr(block, 'items') for block in blocks):
         raise ValueError('config.stages must be a tuple of blocks, each with a name: kdsr.config.block')
     stages = [derived(config, block) for block in blocks]
-    if len(stages) == 1:
+    if len(stages) == 1 and 'name' in config:
         stages[0].name = config.name  # no stage tells itself from another: what remains is the run
     for stage in stages:
         configs.check(stage)

@@ -102,7 +102,7 @@ def test_checkpoints_hold_placed_states_whatever_a_step_returns(tmp_path):
     placed = parallel.place(state)
     saved = checkpoints.Checkpoints(tmp_path)
     saved.save(1, state, {}, 20.0)
-    step, found, _ = saved.restore(state, best=True)
+    step, found = saved.restore_best(state)
     saved.close()
     assert step == 1
     for name in state:

@@ -316,5 +316,5 @@ def test_evaluate_prints_a_column_of_lpips(tmp_path):
     flags = ['--model=bicubic', f'--data={tmp_path / "set"}', '--scale=2', '--protocol=rgb']
     run = command('kdsr.evaluate', *flags, '--lpips=alex', f'--json={tmp_path / "a.json"}')
     found = json.loads((tmp_path / 'a.json').read_text())['set/x2']
-    assert list(found) == ['psnr_rgb', 'ssim_rgb', 'lpips', 'images'] and 0 < found['lpips'] < 1
+    assert list(found) == ['evaluation', 'psnr_rgb', 'ssim_rgb', 'lpips', 'images'] and 0 < found['lpips'] < 1
     assert f'| {found["lpips"]:.4f} |' in run.stdout and 'protocol rgb, LPIPS (alex)' in run.stdout

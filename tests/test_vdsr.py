@@ -182,7 +182,7 @@ def test_evaluate_by_the_command(tmp_path):
     run = lambda *more, **options: command('kdsr.evaluate', f'--data={folder}', *more, **options)
     run(f'--model={path}', '--scale=2,4', '--protocol=vdsr_y8', f'--json={tmp_path / "a.json"}')
     found = json.loads((tmp_path / 'a.json').read_text())
-    assert list(found) == ['set/x2', 'set/x4'] and found['set/x2'].keys() == {'psnr_y', 'ssim_y', 'images'}
+    assert list(found) == ['set/x2', 'set/x4'] and found['set/x2'].keys() == {'evaluation', 'psnr_y', 'ssim_y', 'images'}
     lpips = run(f'--model={path}', '--protocol=dfsr', '--lpips=alex', code=1)
     assert '--lpips compares colour images' in only_line(lpips)
 
