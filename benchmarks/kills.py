@@ -84,7 +84,7 @@ def left_alone(recipe, folder):
 
 
 def killed(recipe, folder, kills, seconds, draw):
-    """Kills a run in `folder` up to `kills` times, at least once, and lets it end. Returns (moments of the kills in words, status)."""
+    """Kills a run in `folder` up to `kills` times, at least once, and lets it end: (moments of the kills in words, status)."""
     moments = []
     while len(moments) < kills:
         process = start(recipe, folder)
