@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import sys
 import zlib
 from typing import NamedTuple
 
@@ -157,6 +158,7 @@ class Checkpoints:
         except OUTSIDE:
             raise
         except Exception as e:
+            silence_late_answers()
             other = '' if saved else ' (or it is of another model, optimiser or EMA setting)'
             raise Damaged(f'its arrays cannot be read{other}: {brief(e)}') from e
         state = parallel.to_local(found)
@@ -176,6 +178,13 @@ class Checkpoints:
                 writers.say(f'step {bad} is damaged ({why}); going on from {step}  (kept as {aside})')
         parallel.meet('damaged checkpoints are set aside')
         self.manager.reload()
+
+
+def silence_late_answers():
+    """Keeps what other reads of a damaged checkpoint answer, after the first has failed, from the console: a traceback for each."""
+    before = sys.excepthook
+    late = lambda error: isinstance(error, RuntimeError) and str(error) == 'Event loop is closed'
+    sys.excepthook = lambda kind, error, trace: None if late(error) else before(kind, error, trace)
 
 
 def kinds(state):

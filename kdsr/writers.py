@@ -4,6 +4,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import sys
 import time
 
@@ -48,13 +49,16 @@ def replace(path, text):
 def repair(path, step):
     """Cuts metrics.jsonl back to `step`: the torn last line of a kill, and lines of steps that will be run again.
 
-    A damaged line elsewhere is left out, and said.
+    A damaged line of a step that will not is left out, and said.
     """
     path = pathlib.Path(path)
     if not path.exists():
         return
+    *whole, torn = path.read_bytes().split(b'\n')
+    if (began := re.match(rb'\{"step": (\d+)\D', torn)) and int(began[1]) <= step:
+        say(f'{path} line {len(whole) + 1} is cut short and left out: {torn[:60]!r}')
     kept = []
-    for number, line in enumerate(path.read_bytes().split(b'\n')[:-1], 1):
+    for number, line in enumerate(whole, 1):
         found = _step(line)
         if found is None:
             say(f'{path} line {number} is damaged and left out: {line[:60]!r}')

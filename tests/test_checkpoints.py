@@ -189,6 +189,28 @@ def test_a_broken_line_of_metrics_is_left_out_and_said(tmp_path, capsys):
     ]
 
 
+def test_a_line_cut_short_is_said_where_its_step_will_not_be_run_again(tmp_path, capsys):
+    path = tmp_path / 'metrics.jsonl'
+    for step, said in ((3, True), (2, False)):
+        path.write_text('{"step": 2, "l1": 3}\n{"step": 3, "l1": 2')
+        writers.repair(path, step)
+        assert path.read_text() == '{"step": 2, "l1": 3}\n'
+        assert ('line 2 is cut short and left out' in capsys.readouterr().err) == said
+
+
+def test_late_answers_of_a_damaged_checkpoint_are_not_printed(monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys, 'excepthook', lambda kind, error, trace: seen.append(error))
+    checkpoints.silence_late_answers()
+    for error in (
+        RuntimeError('Event loop is closed'),
+        other := RuntimeError('another'),
+        late := ValueError('Event loop is closed'),
+    ):
+        sys.excepthook(type(error), error, None)
+    assert seen == [other, late]
+
+
 @pytest.mark.parametrize('text', ['{"student": {"val', '{}', '[]', '{"student": {}, "steps": 3}', '\xff'])
 def test_results_that_are_cut_short_are_made_again_from_the_checkpoints(tmp_path, text, capsys):
     (tmp_path / 'results.json').write_text(text, encoding='latin1')
