@@ -98,9 +98,9 @@ def restore(room, out):
 def main(room, workdir, total, port, index):
     """Trains to `total`; a negative number asks for a stop after that step, as a preempted machine would."""
     if port:
-        from kdsr import main as command
+        from kdsr import peers
 
-        command.distributed(f'localhost:{port}', 2, index)
+        peers.join(f'localhost:{port}', 2, index)
     from kdsr import outcome, parallel, train
 
     config = tiny.CONFIGS[os.environ.get('TINY', 'fakd')](room)
