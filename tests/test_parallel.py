@@ -6,13 +6,14 @@ import pathlib
 import socket
 import subprocess
 import sys
+import time
 
 import jax
 import numpy as np
 import pytest
 import tiny
 
-from kdsr import checkpoints, parallel
+from kdsr import checkpoints, parallel, quiet
 
 HERE = pathlib.Path(__file__).parent
 
@@ -136,3 +137,29 @@ def test_two_processes_train_one_model_save_and_resume(room):
     assert not (room / 'halves' / 'results.json').exists()
     two_processes(room, room / 'halves', 4)
     assert largest_difference(first, weights(room / 'halves' / 'weights_0.npz')) == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('lost', [0, 1])
+def test_a_lost_process_ends_the_other_in_one_line(room, tmp_path, lost):
+    """Whichever of two dies, the other ends by itself and not with status 0, says it in one line, and nothing that was saved is lost."""
+    flags = [f'--workdir={tmp_path / "run"}', f'--coordinator=localhost:{free_port()}', '--processes=2', '--peer_timeout=10']
+    config = f'--config={HERE / "tiny_config.py"}:fakd@{room}'
+    env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{HERE.parent}:{HERE}', 'KDSR_CACHE': str(room / 'cache')}
+    command = [sys.executable, '-m', 'kdsr.main', config, '--config.steps=100000', *flags]
+    logs = [(tmp_path / f'{i}.log').open('w') for i in range(2)]
+    start_one = lambda i: subprocess.Popen([*command, f'--process={i}'], env=env, cwd=HERE.parent, stdout=logs[i], stderr=logs[i])
+    both = [start_one(0), start_one(1)]
+    try:
+        deadline = time.time() + 200
+        while not list((tmp_path / 'run' / 'resume').glob('[0-9]*')) and time.time() < deadline:
+            assert [p.poll() for p in both] == [None, None], (tmp_path / '0.log').read_text()[-2000:]
+            time.sleep(0.05)
+        both[lost].kill()
+        assert both[1 - lost].wait(90) != 0
+    finally:
+        for process in both:
+            process.kill()
+    said = (tmp_path / f'{1 - lost}.log').read_text()
+    assert said.count(quiet.LOST) == 1 and 'Traceback' not in said and '***' not in said
+    assert list((tmp_path / 'run' / 'resume').glob('[0-9]*'))
