@@ -21,8 +21,8 @@ def of_kdsr(config, batch, precision='float32', **values):
     precision: of float32 products on a GPU, 'float32' or 'tensorfloat32' (jax's own choice there).
     """
     method = methods.make(config)
-    frozen = parallel.place(method.frozen())
-    first = jax.device_get(method.init(jax.random.key(config.seed), batch))
+    frozen = parallel.place(method.frozen)
+    first = jax.device_get(method.init(jax.random.key(config.seed)))
     step = parallel.pmapped(method.step)
     now, fed = [parallel.place(first)], jax.device_put(parallel.shard(batch))
 

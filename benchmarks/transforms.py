@@ -44,9 +44,9 @@ def gradient_norm(name, student, batch):
     config = config_of(name)
     config.method.update({'alpha': 0.0, 'w_affinity': HUGE})
     method = methods.make(config)
-    state = method.init(jax.random.key(0), batch)
+    state = method.init(jax.random.key(0))
     nets = {**state.nets, 'student': state.nets['student']._replace(params=student)}
-    _, metrics = compiled.jit(method.step)(state._replace(nets=nets), method.frozen(), batch)
+    _, metrics = compiled.jit(method.step)(state._replace(nets=nets), method.frozen, batch)
     return float(metrics['grad_norm/student']) / HUGE
 
 

@@ -19,7 +19,6 @@ def get_config(arg=None):
         name='esrgan',
         student=kdsr.model('rrdb', features=32, blocks=2, growth=16),
         student_init='stage:psnr/student',
-        interpolate=0.8,
         patch=16,
         batch_size=4,
         steps=100,
@@ -40,7 +39,7 @@ def get_config(arg=None):
         'w_adv': 5e-3,
         'discriminator': {'name': 'esrgan', 'features': 16},
     }
-    before = {'name': 'psnr', 'student_init': '', 'interpolate': 1.0, 'export': 'best', 'lpips': '', 'steps': 400}
+    before = {'name': 'psnr', 'student_init': '', 'export': 'best', 'lpips': '', 'steps': 400}
     before |= {'method': {'name': 'supervised', 'loss': 'l1'}}
     before['optimizer'] = kdsr.adam(1e-3, schedule='cosine', final_rate=0.01, warmup=50, clip=10.0)
     if chosen['paper'] or chosen['gsoc']:

@@ -114,6 +114,34 @@ class Checkpoints:
             return step, state
         raise ValueError(f'no checkpoint in {self.folder} is whole: {"; ".join(f"{k}: {v}" for k, v in damaged.items())}')
 
+    def has(self, kind, name):
+        """Whether the latest readable checkpoint holds the net `name` among its 'nets' or 'ema'."""
+        for step in sorted(self.manager.all_steps(), reverse=True):
+            try:
+                return any(path.startswith(f".{kind}['{name}']") for path in self._record(step)['arrays'] or ())
+            except Damaged:
+                continue
+        return False
+
+    def part(self, like):
+        """(step, state) of the last whole checkpoint, only the nets and averages that the placed state `like` has.
+
+        Raises FileNotFoundError where there is none, ValueError where all are damaged or hold no such nets.
+        """
+        damaged = {}
+        for step in sorted(self.manager.all_steps(), reverse=True):
+            try:
+                state = self._state(step, like, self._record(step), partial=True)
+            except Damaged as e:
+                damaged[step] = str(e)
+                continue
+            for bad, why in damaged.items():
+                writers.say(f'step {bad} in {self.folder} is damaged ({why}); taking step {step}')
+            return step, state
+        if damaged:
+            raise ValueError(f'no checkpoint in {self.folder} is whole: {"; ".join(f"{k}: {v}" for k, v in damaged.items())}')
+        raise FileNotFoundError(f'{self.folder} has no checkpoint')
+
     def judge_again(self, like, score):
         """Scores the best anew, by `score(state)`, where that was on another number of images: scores would not compare."""
         if self.best and self.best.images != self.images:
@@ -143,10 +171,14 @@ class Checkpoints:
             raise Damaged('the checksum of its log differs')
         return record
 
-    def _state(self, step, like, record):
-        """The TrainState of a checkpoint, where `like` is. ValueError for another model, Damaged where a checksum differs."""
+    def _state(self, step, like, record, partial=False):
+        """The TrainState of a checkpoint, where `like` is. ValueError for another model, Damaged where a checksum differs.
+
+        `partial`: only what `like` has; the checkpoint may hold more.
+        """
         saved, here = record['arrays'], kinds(like)
-        if saved is not None and (other := [k for k in {**saved, **here} if saved.get(k, [''])[0] != here.get(k, '')]):
+        compared = here if partial else {**(saved or {}), **here}
+        if saved is not None and (other := [k for k in compared if saved.get(k, [''])[0] != here.get(k, '')]):
             there, now = saved.get(other[0], ['absent'])[0], here.get(other[0], 'absent')
             raise ValueError(
                 f'the checkpoint {self.folder}/{step} does not fit this config (another model, optimiser or EMA setting): '
@@ -154,7 +186,8 @@ class Checkpoints:
             )
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), parallel.to_global(like))
         try:
-            found = self.manager.restore(step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target)))['state']
+            wanted = ocp.args.PyTreeRestore(target, partial_restore=True) if partial else ocp.args.StandardRestore(target)
+            found = self.manager.restore(step, args=ocp.args.Composite(state=wanted))['state']
         except OUTSIDE:
             raise
         except Exception as e:

@@ -62,7 +62,7 @@ def base(**values):
             'steps': 1000,  # batches
             'dtype': 'float32',  # compute dtype of the networks; parameters, losses and statistics stay float32
             'student_init': '',  # export whose weights the student starts from; '': random ones
-            'interpolate': 1.0,  # below 1: also exports this much of the trained weights + the rest of student_init's (ESRGAN)
+            'carry': (),  # networks that a stage takes over from the one before, with optimiser and averages
             'ema_decay': 0.0,  # 0: no averaged weights
             'log_every': 50,
             'eval_every': 500,
@@ -130,7 +130,7 @@ def grid(**axes):
 AT_LEAST_1 = ('scale', 'patch', 'batch_size', 'steps', 'log_every', 'eval_every', 'save_every')
 RANGES = {name: (1, math.inf) for name in AT_LEAST_1}
 # larger seeds would share jax's 32 bits of key with smaller ones
-RANGES |= {'seed': (0, 2**32 - 1), 'interpolate': (0, 1), 'ema_decay': (0, math.nextafter(1, 0))}
+RANGES |= {'seed': (0, 2**32 - 1), 'ema_decay': (0, math.nextafter(1, 0))}
 WORDS = {'dtype': ('float32', 'bfloat16'), 'export': ('best', 'latest'), 'export_dtype': ('float32', 'float16')}
 WORDS |= {'data.colour': ('rgb', 'y'), 'lpips': ('', 'alex', 'vgg')}
 
@@ -168,8 +168,6 @@ def check(config):
         if value not in words:
             listed = f'{", ".join(map(repr, words[:-1]))} or {words[-1]!r}'
             raise ValueError(f"config.{name}='{value}' must be {listed}")
-    if config.interpolate < 1 and not config.student_init:
-        raise ValueError(f'config.interpolate={config.interpolate} must be in [0, 1], and below 1 needs config.student_init')
 
 
 def to_json(config):

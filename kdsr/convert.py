@@ -13,7 +13,6 @@ import shutil
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
@@ -100,8 +99,8 @@ def reading(tensors, model, given, source, others=True):
     family, what = foreign.model(model), f'{source} as {model}'
     try:
         args, variables, assumed = family.convert(tensors)
-        module, example = network(model, family, args, given)
-        expected = jax.eval_shape(module.init, jax.random.key(0), example)
+        module, *example = network(model, family, args, given)
+        expected = jax.eval_shape(module.init, jax.random.key(0), *example)
         what += f'({", ".join(f"{k}={v!r}" for k, v in {**args, **given}.items())})'
         exports.check(variables, expected, what)
     except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError) as e:
@@ -140,7 +139,7 @@ def network(model, family, args, given):
     """(module, example input) of the arguments that the file tells and those that are given instead; ValueError as `convert`."""
     if not hasattr(family, 'network'):
         module = models.build(model, **{**args, **given})
-        return module, jax.ShapeDtypeStruct((1, 16, 16, module.channels), jnp.float32)
+        return module, *models.example(module)
     for key, value in given.items():
         if key not in args or type(value) is not type(args[key]):
             fields = ', '.join(f'{k} ({type(v).__name__})' for k, v in args.items())

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax.extend import core
 
+from kdsr import models
+
 
 def parameters(variables):
     """Number of trainable parameters."""
@@ -64,8 +66,11 @@ def milliseconds(fn, *args, repeats=5):
 
 
 def summary(upscaler, shape=(1, 120, 160)):
-    """{'parameters', 'gmacs', 'ms'} of an Upscaler on LR images of `shape` = (B, h, w), in as many channels as it has."""
-    shape = (*shape, upscaler.module.channels)
+    """{'parameters', 'gmacs', 'ms'} of an Upscaler on LR images of `shape` = (B, h, w), in as many channels as it has.
+
+    One that takes images of one size alone is measured on those.
+    """
+    shape = (shape[0], *(models.only_size(upscaler.module) or shape[1:]), upscaler.module.channels)
     lr = np.full(shape, 0.5, np.float32)
     counted = macs(lambda x: upscaler.module.apply(upscaler.variables, x)[0], lr)
     return {

@@ -93,6 +93,24 @@ def _is_flat(hr):
     return bool((hr == hr[:1, :1]).all())
 
 
+def fitting(sets, scale, fns):
+    """The sets {name: Examples} as all of the networks `fns` can take them, and says so: some take LR images of one size alone.
+
+    Images are cut to their middle, and left out where they are smaller. Raises ValueError where sizes differ, or none is left.
+    """
+    only = {size for fn in fns if hasattr(fn, 'module') and (size := models.only_size(fn.module))}
+    if not only:
+        return sets
+    if len(only) > 1:
+        raise ValueError(f'networks of different fixed sizes cannot be scored together: {sorted(only)}')
+    (size,) = only
+    found = {name: benchmarks.middle(examples, size, scale) for name, examples in sets.items()}
+    writers.say(f'scored on the middle {size[0]}x{size[1]} LR pixels of each image, the one size that a network here takes')
+    if empty := [name for name, examples in found.items() if not examples]:
+        raise ValueError(f'no image in {empty[0]} has the {size[0]}x{size[1]} LR pixels that a network here takes')
+    return found
+
+
 def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None):
     """Means over images and per-image values.
 
@@ -204,8 +222,11 @@ def main(_):
         raise ValueError(f'--lpips compares colour images, --protocol={flag.protocol} has Y alone: choose another --protocol')
     extra = {'lpips': lpips(flag.lpips)} if flag.lpips else {}
     fns = load(flag.model, [int(s) for s in flag.scale], flag.protocol)
-    sets = {(name, scale): examples for scale in fns for name, examples in benchmarks.sets(flag.data, scale).items()}
-    sets = {(name, scale): scorable(e, scale, name, flag.protocol, flag.lpips) for (name, scale), e in sets.items()}
+    sets = {}
+    for scale, fn in fns.items():
+        found_sets = benchmarks.sets(flag.data, scale)
+        found_sets = {name: scorable(e, scale, name, flag.protocol, flag.lpips) for name, e in found_sets.items()}
+        sets |= {(name, scale): e for name, e in fitting(found_sets, scale, [fn]).items()}
     for (name, scale), examples in sets.items():
         fn, name = self_ensemble(fns[scale]) if flag.self_ensemble else fns[scale], f'{name}/x{scale}'
         show = commands.progress(name)

@@ -59,3 +59,27 @@ def checked(value, default, where, limits=None):
             bounds = f'at least {least}' if most == math.inf else f'in [{least}, {most}]'
             raise ValueError(f'{where}={value} must be ' + (bounds if limits else 'finite'))
     return value
+
+
+def chosen(where, value, known):
+    """What `value` stands for among `known`, a dict, or names that stand for themselves; ValueError naming the field `where`."""
+    if value in known:
+        return known[value] if hasattr(known, 'keys') else value
+    raise ValueError(f"{where}='{value}' is unknown{meant(value, known)} (one of {', '.join(known)})")
+
+
+def weighted(where, text, known=None):
+    """'10*spatial+2*attention' -> {'spatial': 10.0, 'attention': 2.0}; a term without a number has 1, equal terms add up, '' is {}.
+
+    Raises ValueError naming the field `where` for a weight that is no number, and for a name that is not among `known`, if given.
+    """
+    weights = {}
+    for term in filter(None, text.replace(' ', '').split('+')):
+        weight, star, name = term.rpartition('*')
+        if known is not None and name not in known:
+            raise ValueError(f"{where}: '{name}' is unknown{meant(name, known)} (one of {', '.join(known)})")
+        try:
+            weights[name] = weights.get(name, 0.0) + (float(weight) if star else 1.0)
+        except ValueError:
+            raise ValueError(f"{where}: '{weight}' in '{term}' is no number") from None
+    return weights

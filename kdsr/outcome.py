@@ -1,5 +1,6 @@
 """What a run measures and leaves behind: validation, sample pictures, exports, the final table."""
 
+import functools
 import json
 import os
 import pathlib
@@ -27,10 +28,10 @@ def scores_table(found):
 
 
 class Outcome:
-    """The training and validation images of a config and all that is made of its networks."""
+    """The training and validation images of a config and all that is made of the networks, {name: Trained}, that it trains."""
 
-    def __init__(self, config, workdir, samples=None):
-        self.config, self.workdir, self.samples = config, pathlib.Path(workdir), samples and jax.jit(samples)
+    def __init__(self, config, workdir, nets):
+        self.config, self.workdir, self.nets = config, pathlib.Path(workdir), nets
         source = sources.open_source(config.data, config.scale)
         least = evaluate.smallest(config.scale, lpips=config.lpips)
         training, held_out = sources.split(source, smallest=least)
@@ -41,16 +42,22 @@ class Outcome:
         folders = filter(None, config.benchmarks.split(','))
         sets = {'validation': examples, **benchmarks.sets(folders, config.scale, taken=['validation'])}
         self.sets = {k: evaluate.scorable(v, config.scale, k, lpips=config.lpips) for k, v in sets.items()}
-        self.examples, self.still = self.sets['validation'], {}
-        self.student = exports.upscaler(models.build_block(config.student, config), None)
-        self.check_channels()
+        self.student = exports.upscaler(nets['student'].module, None)
+        self.check_images()
         self.others = {'bicubic': evaluate.bicubic(config.scale)}
         if config.get('teacher'):
             self.others['teacher'] = models.load(config.teacher, dtype=config.dtype, scale=config.scale)
+        self.sets = evaluate.fitting(self.sets, config.scale, [self.student, *self.others.values()])
+        self.examples, self.still = self.sets['validation'], {}
+        draw = {k: functools.partial(own, net.module) for k, net in nets.items() if (own := models.pictures(net.module))}
+        self.draw = {k: jax.jit(fn) for k, fn in draw.items()}
 
-    def check_channels(self):
+    def check_images(self):
         """ValueError where the student takes other images than training gives it."""
-        name, colour = self.config.student.name, self.config.data.colour
+        name, colour, patch = self.config.student.name, self.config.data.colour, self.config.patch
+        only = models.only_size(self.student.module)
+        if only and only != (patch, patch) and self.config.data.training:
+            raise ValueError(f'the student {name} takes images of {only[0]}x{only[1]}, config.patch is {patch}: they must be equal')
         taken, given = self.student.module.channels, pipeline.CHANNELS[colour]
         if taken != given:
             remedy = {1: "set config.data.colour='y'", 3: "set config.data.colour='rgb'"}.get(taken, 'choose another student')
@@ -60,15 +67,6 @@ class Outcome:
         """The student as `fn(lr) -> sr`: averaged weights where there are any."""
         net = state.nets['student']
         return self.student.with_variables({'params': state.ema.get('student', net.params), **net.vars})
-
-    def blended(self, state):
-        """{'blended': fn} of weights between those that training began with and the trained ones, {} where none are asked for."""
-        share = self.config.get('interpolate', 1.0)
-        if share == 1:
-            return {}
-        _, first = exports.read(self.config.student_init)
-        last = self.network(state).variables
-        return {'blended': self.student.with_variables(jax.tree.map(lambda a, b: (1 - share) * a + share * b, first, last))}
 
     def evaluate(self, state, step, writer):
         """Validation on whole images; writes scalars and a picture, returns the PSNR that chooses the best checkpoint."""
@@ -87,11 +85,11 @@ class Outcome:
         return evaluate.psnr_of(evaluate.score(self.network(state), self.examples, self.config.scale))
 
     def invented(self, state, step):
-        """samples/invented_N.png: a row for each kind of images that the method makes of its own."""
-        if self.samples:
-            made = jax.device_get(self.samples(state))
-            rgb = lambda image: np.broadcast_to(image, (*image.shape[:2], 3))
-            rows = [[(kind if i == 0 else '', rgb(image)) for i, image in enumerate(images)] for kind, images in made.items()]
+        """samples/invented_N.png: a row for each network that makes images of its own, as its module's `pictures` draws them."""
+        made = {k: draw({'params': state.nets[k].params, **state.nets[k].vars}) for k, draw in self.draw.items()}
+        rgb = lambda image: np.broadcast_to(image, (*image.shape[:2], 3))
+        row = lambda kind, images: [(kind if i == 0 else '', rgb(image)) for i, image in enumerate(images)]
+        if rows := [row(*item) for item in jax.device_get(made).items()]:
             writers.comparison(rows, self.workdir / 'samples' / f'invented_{step:07d}.png')
 
     def picture(self, network, step, writer, side=64):
@@ -102,6 +100,7 @@ class Outcome:
         """
         folder, s, rows, examples = self.workdir / 'samples', self.config.scale, [], self.examples
         folder.mkdir(parents=True, exist_ok=True)
+        side = min([side, *(models.only_size(self.student.module) or ())])
         for name, lr, hr in examples[:2]:
             top, left = (max(length - side, 0) // 2 for length in lr.shape[:2])
             place, window = (lr, top, left, side, s), np.s_[s * top : s * (top + side), s * left : s * (left + side)]
@@ -117,10 +116,10 @@ class Outcome:
         writers.comparison(rows, folder / f'step_{step:07d}.png')
 
     def finish(self, state, facts):
-        """Scores all networks on the validation images and the benchmarks, exports the student, writes results.json."""
+        """Scores student, teacher and bicubic on all sets, exports what was trained, writes results.json."""
         config, student = self.config, self.network(state)
         others = {k: v for k, v in self.others.items() if k != 'bicubic'}
-        fns = {'bicubic': self.others['bicubic'], 'student': student, **self.blended(state), **others}
+        fns = {'bicubic': self.others['bicubic'], 'student': student, **others}
         extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
         found = evaluate.results(fns, self.sets, config.scale, extra=extra)
         costs = {k: cost.summary(v) for k, v in fns.items() if k != 'bicubic'}
@@ -138,26 +137,22 @@ class Outcome:
         return results
 
     def export(self, state, scores, facts):
-        """export/<net>/ of the trained student, of its average, and of its blend with what it began with, where there are such."""
-        net, config = state.nets['student'], self.config
-        weights = {'student': net.params, **{f'{k}_ema': v for k, v in state.ema.items()}}
-        variables = {k: {'params': v, **net.vars} for k, v in weights.items()}
-        variables |= {f'student_{k}': fn.variables for k, fn in self.blended(state).items()}
-        several = config.method.get('scales')  # '2,3,4' where one network is trained for all
-        scales = {'scales': [int(s) for s in str(several).split(',')]} if several else {}
-        for name, found in variables.items():
-            exports.save(
-                self.workdir / 'export' / name,
-                name=config.student.name,
-                args={'scale': config.scale, **config.student.args},
-                **scales,
-                variables=found,
-                dtype=config.export_dtype,
-                scores={k: {m: x for m, x in v.items() if m != 'images'} for k, v in scores.items()},
-                steps=facts['steps'],
-                seed=config.seed,
-                data=config.data.to_dict(),
-                command=' '.join(['python -m kdsr.main', *sys.argv[1:]]),
-                hardware=f'{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores',
-                jax=jax.__version__,
-            )
+        """export/<net>/ of every trained network that leaves the run, and export/<net>_ema/ of those that are averaged."""
+        config, left = self.config, {k: net for k, net in self.nets.items() if net.exported}
+        common = {
+            'steps': facts['steps'],
+            'seed': config.seed,
+            'data': config.data.to_dict(),
+            'command': ' '.join(['python -m kdsr.main', *sys.argv[1:]]),
+            'hardware': f'{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores',
+            'jax': jax.__version__,
+        }
+        for name, net in left.items():
+            card = {**net.card, 'network': name, **common}
+            if name == 'student':
+                card['scores'] = {k: {m: x for m, x in v.items() if m != 'images'} for k, v in scores.items()}
+            weights = {name: state.nets[name].params, f'{name}_ema': state.ema.get(name)}
+            for folder, params in ((k, v) for k, v in weights.items() if v is not None):
+                variables = {'params': params, **state.nets[name].vars}
+                saved = {'name': net.name, 'args': net.args, 'variables': variables, 'dtype': config.export_dtype}
+                exports.save(self.workdir / 'export' / folder, **saved, **card)

@@ -22,11 +22,11 @@ def add(config, folder, results):
     load = {
         'bicubic': lambda: evaluate.bicubic(config.scale),
         'student': lambda: models.load(student, dtype=config.dtype, scale=config.scale),
-        'blended': lambda: models.load(folder / 'export' / 'student_blended', dtype=config.dtype, scale=config.scale),
         'teacher': lambda: models.load(config.teacher, dtype=config.dtype, scale=config.scale),
     }
     extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
     networks = {k: make() for k, make in load.items() if k in results}
+    sets = evaluate.fitting(sets, config.scale, networks.values())
     found = evaluate.results(networks, sets, config.scale, extra=extra)
     results = {**results, **{k: {**results.get(k, {}), **v} for k, v in found.items()}}
     if parallel.is_main():

@@ -92,7 +92,7 @@ def adapt(config, renamed):
     if 'student' in renamed:
         name = config.student.name
         try:
-            has = models.network_fields(models.module(name).Generator)
+            has = models.network_fields(models.network_class(name))
         except ValueError as e:
             raise ValueError(f'config.student.name: {e}') from e
         other = [k for k in config.student.args if k not in has]

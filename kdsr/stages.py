@@ -1,5 +1,6 @@
 """Runs the stages of a config in order and skips the finished ones."""
 
+import functools
 import json
 import pathlib
 
@@ -13,7 +14,8 @@ def run(config, workdir, overrides=()):
 
     A config without `stages` is one stage in `workdir` itself. Otherwise `stages` is a tuple of blocks, each with a `name` and the
     fields in which the stage differs from the config (a block such as `method` is replaced as a whole), so that an override of the
-    config reaches all stages that do not set the field themselves. Each has a directory `workdir/<name>` and a fresh optimiser.
+    config reaches all stages that do not set the field themselves. Each has a directory `workdir/<name>` and a fresh optimiser, but
+    for the networks that its `carry` names: those go on as the stage before left them (kdsr.carry).
     stages.json beside them tells their order; the run's model is the student of the last (`exports.find`). A single stage is named
     like the config. Where a stage's `teacher` or `student_init` says 'stage:NAME/NET', it is the export of that earlier stage.
 
@@ -29,8 +31,8 @@ def run(config, workdir, overrides=()):
     before = [read_results(folder) for folder in folders]
     check_order(stages, folders, before)
     results = {}
-    for stage, folder, found in zip(stages, folders, before, strict=True):
-        results = found and finished(stage, folder, found) or train.train(stage, folder)
+    for i, (stage, folder, found) in enumerate(zip(stages, folders, before, strict=True)):
+        results = found and finished(stage, folder, found) or train.train(stage, folder, folders[i - 1] if i else None)
     return results
 
 
@@ -83,6 +85,7 @@ def check_order(stages, folders, before):
     """ValueError where a stage would go on to more steps after a later one has begun from its export."""
     for i, (stage, folder, results) in enumerate(zip(stages, folders, before, strict=True)):
         later = [f for s, f in zip(stages[i + 1 :], folders[i + 1 :], strict=True) if begun_from(s, f, folder)]
+        later += [f for s, f in zip(stages[i + 1 : i + 2], folders[i + 1 : i + 2], strict=True) if s.carry and begun(f)]
         if later and results and results['steps'] < stage.steps:
             raise ValueError(
                 f'{folder} is finished at step {results["steps"]} and {later[0]} has begun from its export, '
@@ -92,8 +95,13 @@ def check_order(stages, folders, before):
 
 def begun_from(stage, folder, earlier):
     """Whether `stage` has begun in `folder` and takes networks of the stage in `earlier`."""
-    taken = (pathlib.Path(stage.get(field) or '') for field in ('teacher', 'student_init'))
-    return (folder / 'config.json').exists() and any(earlier in path.parents for path in taken)
+    taken = [pathlib.Path(value) for value in configs.flat(stage.to_dict()).values() if isinstance(value, str)]
+    return begun(folder) and any(earlier in path.parents for path in taken)
+
+
+def begun(folder):
+    """Whether a stage has begun in `folder`."""
+    return (folder / 'config.json').exists()
 
 
 def planned(config, overrides=()):
@@ -109,6 +117,8 @@ def planned(config, overrides=()):
     names = [s.name for s in stages]
     if len(set(names)) < len(names):
         raise ValueError(f'config.stages: names must differ, got {", ".join(names)}')
+    if stages[0].carry:
+        raise ValueError(f'config.carry={stages[0].carry}: the stage {names[0]} has none before it to carry networks over from')
     stages = [methods.complete(stage) for stage in stages]
     settings.require_read(overrides, blocks, stages)
     return stages
@@ -130,9 +140,8 @@ def derived(config, block):
 
 
 def resolved(stage, workdir, finished):
-    """`stage` with 'stage:NAME/NET' in `teacher` and `student_init` replaced by the export directory of an earlier stage."""
-    found = {k: stage.get(k) or '' for k in ('teacher', 'student_init')}
-    found = {k: v for k, v in found.items() if v.startswith('stage:')}
+    """`stage` with every 'stage:NAME/NET' replaced by the export directory of an earlier stage; without /NET it is the student."""
+    found = {k: v for k, v in configs.flat(stage.to_dict()).items() if isinstance(v, str) and v.startswith('stage:')}
     if not found:
         return stage
     stage = stage.copy_and_resolve_references()
@@ -142,5 +151,6 @@ def resolved(stage, workdir, finished):
             raise ValueError(
                 f"config.{field}='{value}': no earlier stage is called '{name}' (earlier: {', '.join(finished) or 'none'})"
             )
-        stage[field] = str(workdir / name / 'export' / (net or 'student'))
+        *parents, last = field.split('.')
+        functools.reduce(getattr, parents, stage)[last] = str(workdir / name / 'export' / (net or 'student'))
     return stage

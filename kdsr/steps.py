@@ -1,11 +1,49 @@
-"""The one step builder: from `losses(params, ctx)` to a step that trains every network by its own loss."""
+"""The one step builder: from `losses(params, ctx)` to a method that trains every network by its own loss."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.extend.core import jaxpr_as_fun
 
-from kdsr.optim import Rule
-from kdsr.types import Ctx, Net, TrainState
+from kdsr import nets as networks
+from kdsr import optim
+from kdsr.types import Ctx, Method, Net, TrainState
+
+
+def method(cfg, losses, nets, frozen=None):
+    """The Method of one step for all players: what a method's `make` ends with.
+
+    Args:
+      cfg: the run's config. The net called k has the optimiser block `cfg.method.k_optimizer` where there is one, else
+        `cfg.optimizer`. The student is averaged where `cfg.ema_decay` is not 0.
+      losses: as of `players`.
+      nets: name -> Trained, the student first.
+      frozen: name -> variables of networks that are read and never trained.
+    """
+    rules = {name: rule(cfg, name) for name in nets}
+    ema = ('student',) if cfg.ema_decay else ()
+    init = functools.partial(begin, nets=nets, rules=rules, ema=ema)
+    return Method(nets, frozen or {}, init, players(losses, rules, ema_decay=cfg.ema_decay))
+
+
+def rule(cfg, name):
+    """The optimiser of the net called `name`, see `method`."""
+    own = f'{name}_optimizer'
+    block = cfg.method.get(own)
+    return optim.make(block, cfg.steps, f'config.method.{own}') if block else optim.make(cfg.optimizer, cfg.steps)
+
+
+def begin(key, nets, rules, ema=()):
+    """Initial TrainState of the Trained `nets`; key, rules (name -> optimiser) and ema as of `create`."""
+    return create(key, first(key, nets), rules, ema)
+
+
+def first(key, nets):
+    """{name: variables} that the Trained `nets` begin with: the first draws by `key` itself, number i by `fold_in(key, i)`."""
+    keys = [key, *(jax.random.fold_in(key, i) for i in range(1, len(nets)))]
+    return {name: networks.start(net, k) for (name, net), k in zip(nets.items(), keys, strict=True)}
 
 
 def create(key, nets, optimisers, ema=()):
@@ -29,8 +67,7 @@ def create(key, nets, optimisers, ema=()):
 def players(losses, optimisers, *, ema_decay=0.0):
     """Builds `step(state, frozen, batch, axis=None) -> (state, metrics)`.
 
-    The law: the loss named k moves the network named k and no other. One forward pass (one `jax.vjp`) serves all players and each
-    pulls its own gradient. Networks that return the very same scalar object (a student and its adapter) share one pull.
+    The law: the loss named k moves the network named k and no other, at the cost of its own derivative alone (see `gradients`).
     Gradients, metrics and other collections are averaged over `axis` here and nowhere else.
 
     Args:
@@ -47,28 +84,14 @@ def players(losses, optimisers, *, ema_decay=0.0):
         nets = state.nets
         key = jax.random.fold_in(state.key, state.step)
         ctx = Ctx(batch, frozen, {k: n.vars for k, n in nets.items()}, key, state.step, axis)
-        groups = {}
-
-        def forward(params):
-            values, aux = losses(params, ctx)
-            if set(values) != set(nets):
-                raise ValueError(f'losses() returned losses for {sorted(values)}, the state trains {sorted(nets)}')
-            groups.clear()
-            groups.update({k: min(j for j in values if values[j] is v) for k, v in values.items()})
-            return values, aux
-
-        values, pull, (new_vars, parts) = jax.vjp(forward, {k: n.params for k, n in nets.items()}, has_aux=True)
+        values, (new_vars, parts), found = gradients(lambda params: losses(params, ctx), {k: n.params for k, n in nets.items()})
         average = (lambda tree: jax.lax.pmean(tree, axis)) if axis else (lambda tree: tree)
-        pulled = {}
-        for leader in set(groups.values()):
-            seed = {k: jnp.ones_like(v) if k == leader else jnp.zeros_like(v) for k, v in values.items()}
-            pulled[leader] = pull(seed)[0]
 
-        rates = {f'learning_rate/{k}': r.rate(nets[k].opt) for k, r in optimisers.items() if isinstance(r, Rule)}
+        rates = {f'learning_rate/{k}': r.rate(nets[k].opt) for k, r in optimisers.items() if isinstance(r, optim.Rule)}
         updated, ema = {}, dict(state.ema)
         metrics = dict(parts)
         for name, net in nets.items():
-            grads = average(pulled[groups[name]][name])
+            grads = average(found[name])
             updates, opt = optimisers[name].update(grads, net.opt, net.params)
             params = optax.apply_updates(net.params, updates)
             updated[name] = Net(params, average(new_vars[name]) if name in new_vars else net.vars, opt)
@@ -82,3 +105,37 @@ def players(losses, optimisers, *, ema_decay=0.0):
         return TrainState(state.step + 1, state.key, updated, ema), {**average(metrics), **rates}
 
     return step
+
+
+def gradients(losses, params):
+    """(values, aux, {net: gradient of its own loss}) of `losses(params) -> ({net: scalar}, aux)`.
+
+    `losses` is traced once, and that program is differentiated for each player in its own parameters only: a network that is
+    another's target costs no backward pass, though nothing says stop_gradient, and the compiler merges the forward passes, which
+    are the same. Networks that return the very same scalar object (a student and its adapter) share one derivative.
+
+    Raises ValueError where the losses are of other networks than the parameters.
+    """
+    leader = {}
+
+    def traced(params):
+        values, aux = losses(params)
+        if set(values) != set(params):
+            raise ValueError(f'losses() returned losses for {sorted(values)}, the state trains {sorted(params)}')
+        leader.update({k: min(j for j in values if values[j] is v) for k, v in values.items()})
+        return values, aux
+
+    program, shapes = jax.make_jaxpr(traced, return_shape=True)(params)
+    run, tree = jaxpr_as_fun(program), jax.tree.structure(shapes)
+    again = lambda some: jax.tree.unflatten(tree, run(*jax.tree.leaves({**params, **some})))
+    found = {}
+    for first in sorted(set(leader.values())):
+        own = {k: v for k, v in params.items() if leader[k] == first}
+
+        def loss(own, first=first):
+            values, aux = again(own)
+            return values[first], (values, aux)
+
+        (_, (values, aux)), grads = jax.value_and_grad(loss, has_aux=True)(own)
+        found |= grads
+    return values, aux, found

@@ -10,15 +10,14 @@ import numpy as np
 from absl import logging
 from clu import parameter_overview
 
-from kdsr import checkpoints, lock, methods, parallel, peers, writers
+from kdsr import carry, checkpoints, lock, methods, parallel, peers, writers
 from kdsr import config as configs
 from kdsr.data import pipeline
 from kdsr.outcome import Outcome
-from kdsr.types import Batch
 
 
-def train(config, workdir):
-    """Trains (or goes on training) one stage in `workdir` and returns its results.
+def train(config, workdir, before=None):
+    """Trains (or goes on training) one stage in `workdir` and returns its results. before: folder of the stage before, if any.
 
     Files: config.json, metrics.jsonl, tensorboard/, resume/, samples/*.png, export/<net>/, results.json.
     """
@@ -28,28 +27,28 @@ def train(config, workdir):
         writers.say(f'going on with {field}={new!r} (was {old!r})')
     parallel.check_batch_size(config.batch_size)
     method = methods.make(config)
-    outcome = Outcome(config, workdir, method.samples)
+    outcome = Outcome(config, workdir, method.nets)
     with contextlib.ExitStack() as closing:  # also on an error: a save under way is finished first
         if parallel.is_main():
             closing.enter_context(lock.held(workdir))
         saved = checkpoints.Checkpoints(workdir / 'resume', config.data.validation_images)
         closing.callback(saved.close)
         closing.push(peers.leave_if_lost)
-        state, facts = loop(config, workdir, method, outcome, saved, closing)
+        state, facts = loop(config, workdir, method, outcome, saved, closing, before)
         if config.export == 'best':
             _, state = saved.restore_best(state)
     return outcome.finish(state, facts)
 
 
-def loop(config, workdir, method, outcome, saved, closing):
+def loop(config, workdir, method, outcome, saved, closing, before):
     """Restores, trains to `config.steps` and returns (state, facts for results.json); SystemExit after a signal."""
-    channels, sides = pipeline.CHANNELS[config.data.colour], (config.patch, config.patch * config.scale)
-    example = Batch(*(np.zeros((1, side, side, channels), np.float32) for side in sides))
-    frozen = parallel.place(method.frozen())
-    state = parallel.place(method.init(jax.random.key(config.seed), example))
+    frozen = parallel.place(method.frozen)
+    state = parallel.place(method.init(jax.random.key(config.seed)))
     for name, net in state.nets.items():
         logging.info('%s\n%s', name, parameter_overview.get_parameter_overview(net.params, include_stats=False))
     found = saved.restore(state)
+    if config.carry and not found:
+        state = carry.over(before, config.carry, state)
     start, state, log = found or (0, state, {})
     if found:
         writers.say(f'resumed at step {start} from {workdir}')
@@ -59,7 +58,7 @@ def loop(config, workdir, method, outcome, saved, closing):
         writers.replace(workdir / 'config.json', configs.to_json(config))
     writer = writers.Writer(workdir, start, active=parallel.is_main())
     closing.callback(writer.close)
-    progress = writers.Progress(start, config.steps, config.batch_size * method.rounds, log)
+    progress = writers.Progress(start, config.steps, config.batch_size, log)
     batches = pipeline.train_batches(
         outcome.training, scale=config.scale, patch=config.patch, batch=config.batch_size, seed=config.seed, start=start,
         process_index=jax.process_index(), process_count=jax.process_count(),

@@ -72,18 +72,30 @@ class Ctx(NamedTuple):
         return jax.vmap(lambda i: jax.random.fold_in(self.key, i))(first + jax.numpy.arange(b))
 
 
+class Trained(NamedTuple):
+    """A network that a method trains.
+
+    module: linen module. name, args: what `models.build(name, **args)` makes it by, kept in its card. init: the export that it
+    starts from, '' for random weights. exported: whether the run leaves it as export/<net>/. card: more facts for its card.
+    """
+
+    module: Any
+    name: str
+    args: dict[str, Any]
+    init: str = ''
+    exported: bool = True
+    card: dict[str, Any] = {}
+
+
 class Method(NamedTuple):
     """A distillation method (STYLE: an algorithm = a NamedTuple of pure functions).
 
-    frozen() -> pytree of networks that are read and never trained ({} if none); loads files, runs once.
-    init(key, batch) -> TrainState.
+    nets: name -> Trained, the student first. frozen: name -> variables of networks that are read and never trained.
+    init(key) -> TrainState.
     step(state, frozen, batch, axis=None) -> (TrainState, {name: scalar}); pure, jittable, pmappable.
-    samples(state) -> {name: images `[n, h, w, C]`}, of a method that makes images of its own; training writes them as pictures.
-    rounds: how often a step trains on `batch_size` images: what speeds are counted by.
     """
 
-    frozen: Callable[[], Any]
-    init: Callable[[jax.Array, Batch], TrainState]
+    nets: dict[str, Trained]
+    frozen: dict[str, Any]
+    init: Callable[[jax.Array], TrainState]
     step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
-    samples: Callable[[TrainState], dict[str, jax.Array]] | None = None
-    rounds: int = 1

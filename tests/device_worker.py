@@ -40,8 +40,8 @@ def built(room):
     method = methods.make(config)
     rng = np.random.default_rng(0)
     batches = [Batch(rng.random((8, 16, 16, 3), np.float32), rng.random((8, 32, 32, 3), np.float32)) for _ in range(3)]
-    state = parallel.place(method.init(jax.random.key(0), batches[0]))
-    return config, method, state, parallel.place(method.frozen()), batches
+    state = parallel.place(method.init(jax.random.key(0)))
+    return config, method, state, parallel.place(method.frozen), batches
 
 
 def steps(room, out):

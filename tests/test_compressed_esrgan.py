@@ -8,9 +8,9 @@ import tiny
 from test_data_free import table
 from test_fakd import experiment
 
-from kdsr import compiled, methods, models, train
+from kdsr import compiled, methods, models, nets, train
 from kdsr import config as kdsr
-from kdsr.models import discriminators, exports
+from kdsr.models import discriminator_esrgan, exports
 from kdsr.types import Batch
 
 
@@ -43,15 +43,15 @@ def first_steps(room, batch):
     found = {}
     for mode in ('comparative', 'adversarial'):
         method = methods.make(config(room, mode))
-        state, step = method.init(jax.random.key(0), batch), compiled.jit(method.step)
-        found[mode] = state, [step(state, method.frozen(), batch._replace(hr=hr)) for hr in (batch.hr, 1 - batch.hr)]
+        state, step = method.init(jax.random.key(0)), compiled.jit(method.step)
+        found[mode] = state, [step(state, method.frozen, batch._replace(hr=hr)) for hr in (batch.hr, 1 - batch.hr)]
     return found
 
 
 def test_comparative_is_the_squared_distance_of_the_clipped_images(room, batch, first_steps):
     cfg, (state, [(after, metrics), _]) = config(room, 'comparative'), first_steps['comparative']
     assert set(after.nets) == {'student'}
-    student = models.build_block(cfg.student, cfg).apply({'params': state.nets['student'].params}, batch.lr)[0]
+    student = nets.student(cfg).module.apply({'params': state.nets['student'].params}, batch.lr)[0]
     teacher = models.load(cfg.teacher)(batch.lr)
     expected = 255**2 * np.square(np.clip(student, 0, 1) - np.clip(teacher, 0, 1)).mean()
     np.testing.assert_allclose(metrics['distil'], expected, rtol=1e-4)
@@ -74,7 +74,7 @@ def test_adversarial_is_the_sum_and_its_critic_never_reads_the_ground_truth(firs
 
 def test_the_critic_starts_from_given_weights(room, batch, tmp_path):
     args = {'size': 32, 'features': 4, 'hidden': 8}
-    variables = models.init(discriminators.ESRGAN(**args), jax.random.key(7), batch.hr[:1])
+    variables = models.init(discriminator_esrgan.Discriminator(**args), jax.random.key(7), batch.hr[:1])
     exports.save(tmp_path / 'd', name='discriminator_esrgan', args=args, variables=variables)
     given = methods.make(config(room, 'adversarial', disc_init=str(tmp_path / 'd'))).init(jax.random.key(0), batch).nets['disc']
     jax.tree.map(np.testing.assert_array_equal, given.params, variables['params'])

@@ -15,7 +15,7 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from kdsr import commands, methods, models, settings, stages, train
+from kdsr import commands, methods, models, nets, settings, stages, train
 from kdsr import config as kdsr
 from kdsr.outcome import Outcome
 from kdsr.types import Batch
@@ -77,7 +77,7 @@ def test_all_words_of_the_experiments_together_give_stages_that_can_be_meant(fil
             assert 'stage:' not in kdsr.to_json(resolved)
             written = stages.derived(config, (config.get('stages') or ({},))[i])
             assert written.method.to_dict() == stage.method.to_dict(), 'an experiment says all fields of its method'
-            models.build_block(stage.student, stage)
+            nets.student(stage).module
     assert counted >= 8
 
 
@@ -89,8 +89,8 @@ def test_every_kind_of_images_of_the_data_free_smoke_run_makes_a_step(images, re
     side = stage.patch if stage.data.training else 1
     batch = Batch(*(np.zeros((4, s, s, 1), np.float32) for s in (side, side * (stage.scale if stage.data.training else 1))))
     method = methods.make(stage)
-    state = jax.eval_shape(lambda key: method.init(key, batch), jax.random.key(0))
-    moved, metrics = jax.eval_shape(method.step, state, method.frozen(), batch)
+    state = jax.eval_shape(method.init, jax.random.key(0))
+    moved, metrics = jax.eval_shape(method.step, state, method.frozen, batch)
     assert jax.tree.structure(moved) == jax.tree.structure(state) and 'distil' in metrics
 
 
@@ -264,8 +264,8 @@ def traced(stage, tmp_path):
     method = methods.make(stage)
     channels = {'rgb': 3, 'y': 1}[stage.data.colour]
     batch = Batch(*(np.zeros((4, side, side, channels), np.float32) for side in (stage.patch, stage.patch * stage.scale)))
-    state = jax.eval_shape(lambda key: method.init(key, batch), jax.random.key(0))
-    return jax.jit(method.step).lower(state, method.frozen(), batch).as_text()
+    state = jax.eval_shape(method.init, jax.random.key(0))
+    return jax.jit(method.step).lower(state, method.frozen, batch).as_text()
 
 
 KINDS = {
@@ -357,7 +357,7 @@ def test_the_student_is_chosen_on_the_command_line(overrides, name, args):
     config, paths = settings.read(str(HERE / 'experiments' / 'fakd.py'), overrides)
     (stage,) = stages.planned(config, paths)
     assert (stage.student.name, stage.student.args.to_dict()) == (name, args)
-    models.build_block(stage.student, stage)
+    nets.student(stage).module
 
 
 def test_arguments_that_another_student_does_not_have_are_named(capsys):

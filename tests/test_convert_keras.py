@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kdsr import convert, foreign, models
-from kdsr.models import discriminators, exports, perceptual, srresnet, vgg
+from kdsr.models import discriminator_srgan, exports, perceptual, srresnet, vgg
 
 # SRResNet's layers with weights, in the order of its graph: house name, Keras' kind, variables
 BLOCK = [
@@ -93,7 +93,7 @@ def test_a_keras_file_of_another_order_is_told_by_its_layers(tmp_path):
 def test_discriminator_from_keras(tmp_path):
     chain = [('conv1', 'conv2d')]
     chain += [(f'{name}{i}', kind) for i in range(2, 9) for name, kind in (('conv', 'conv2d'), ('bn', 'batch_normalization'))]
-    flat = random_variables(discriminators.SRGAN(16), jnp.zeros((1, 16, 16, 3)))
+    flat = random_variables(discriminator_srgan.Discriminator(16), jnp.zeros((1, 16, 16, 3)))
     keras_file(tmp_path / 'd.h5', flat, [*chain, ('dense1', 'dense'), ('dense2', 'dense')])
     card, *_ = convert.convert(tmp_path / 'd.h5', 'discriminator_srgan', tmp_path / 'd')
     assert card['args'] == {'size': 16}

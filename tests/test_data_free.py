@@ -14,8 +14,8 @@ from test_fakd import EXPERIMENTS, experiment
 from kdsr import compiled, methods, models, optim
 from kdsr import config as kdsr
 from kdsr.data.resize import imresize
+from kdsr.growth import Growth
 from kdsr.methods import data_free
-from kdsr.methods.growth import Growth
 from kdsr.models import exports
 from kdsr.types import Batch, Net
 
@@ -49,10 +49,10 @@ def config(teacher, **values):
 def run(cfg, steps=1, batch=BATCH):
     """(first state, [(state, metrics) after each step])."""
     method = methods.make(cfg)
-    state = first = method.init(jax.random.key(cfg.seed), batch)
+    state = first = method.init(jax.random.key(cfg.seed))
     step, found = compiled.jit(method.step), []
     for _ in range(steps):
-        state, metrics = step(state, method.frozen(), batch)
+        state, metrics = step(state, method.frozen, batch)
         found.append((state, jax.device_get(metrics)))
     return first, found
 
@@ -217,7 +217,7 @@ def test_the_generators_rate_decays_in_the_length_of_the_published_recipes(words
 
 def test_images_have_the_sizes_of_their_scales(teacher):
     method = methods.make(config(teacher))
-    made = jax.eval_shape(lambda key: method.samples(method.init(key, BATCH)), jax.random.key(0))
+    made = jax.eval_shape(lambda key: method.samples(method.init(key)), jax.random.key(0))
     assert {k: v.shape for k, v in made.items()} == {'x2': (8, 24, 24, 1), 'x3': (8, 16, 16, 1), 'x4': (8, 12, 12, 1)}
 
 
@@ -253,7 +253,7 @@ def test_noise_and_truth(teacher):
     assert set(before.nets) == {'student'} and moved(before, after)['student'] > 0
     hr = np.stack([tiny.picture(48, 48, i)[..., :1] for i in range(3)]) / np.float32(255)
     cfg = config('', images='data', target='truth', student_steps=1)
-    assert methods.make(cfg).frozen() == {}
+    assert methods.make(cfg).frozen == {}
     before, [(after, _)] = run(cfg, batch=Batch(hr, hr))
     assert moved(before, after)['student'] > 0
 

@@ -59,8 +59,8 @@ def batch():
 
 def one_step(config):
     method = methods.make(config)
-    state = method.init(jax.random.key(0), batch())
-    return state, *jax.jit(method.step)(state, method.frozen(), batch())
+    state = method.init(jax.random.key(0))
+    return state, *jax.jit(method.step)(state, method.frozen, batch())
 
 
 def changed(before, after):
@@ -154,7 +154,7 @@ def test_presets_of_the_affinity_weight(arg, weight, eps):
 )
 def test_paper_recipes(name, scale, parameters, taps):
     config = experiment('fakd', f'paper,{name},x{scale}')
-    student = models.build_block(config.student, config)
+    student = nets.student(config).module
     shapes = jax.eval_shape(student.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
     assert sum(x.size for x in jax.tree.leaves(shapes)) == parameters
     assert models.module(name).fakd_taps(**config.student.args) == taps
@@ -186,5 +186,5 @@ def test_export_round_trip_and_mismatch(tmp_path, teacher):
 @pytest.mark.parametrize('size', ['', 'paper,'])
 def test_teacher_recipes_build_their_networks(name, size):
     config = experiment('teacher', f'{size}{name},x2')
-    assert models.taps(models.build_block(config.student, config)).keys() >= {'head', 'body'}
+    assert models.taps(nets.student(config).module).keys() >= {'head', 'body'}
     assert config.scale == 2 and config.method.name == 'supervised'

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tiny
 
-from kdsr import methods, models, steps
+from kdsr import methods, models, nets, steps
 from kdsr.methods import srgan_kd
 from kdsr.models import exports
 from kdsr.types import Batch, Ctx
@@ -34,7 +34,7 @@ def trained(config, batch, steps=2):
     key = config.to_json()
     if key not in DONE:
         method = methods.make(config)
-        states, metrics, frozen, step = [method.init(jax.random.key(0), batch)], [], method.frozen(), jax.jit(method.step)
+        states, metrics, frozen, step = [method.init(jax.random.key(0))], [], method.frozen, jax.jit(method.step)
         for _ in range(steps):
             state, values = step(states[-1], frozen, batch)
             states, metrics = [*states, state], [*metrics, values]
@@ -81,7 +81,7 @@ def test_losses_are_the_papers_sums(room, batch):
     expected = m['content'] + w.w_pixel * m['distil'] + w.w_adv * m['fool_disc'] + w.w_adv_teacher * m['fool_disc_teacher']
     np.testing.assert_allclose(m['loss/student'], expected, rtol=1e-6)
     # the squared distance to the teacher's image is on 0..255
-    net, student = models.build_block(config.student, config), state.nets['student']
+    net, student = nets.student(config).module, state.nets['student']
     (sr, _), _ = models.train_apply(net, student.params, student.vars, batch.lr)
     teacher = models.load(config.teacher)
     np.testing.assert_allclose(m['distil'], 255**2 * jnp.square(sr - teacher(batch.lr)).mean(), rtol=1e-4)
@@ -98,7 +98,7 @@ def test_a_loss_moves_its_own_network_only(room, batch, moved, monkeypatch):
 
     monkeypatch.setattr(steps, 'players', keep)
     method, (state, joint, _) = methods.make(config), trained(config, batch)[0]
-    ctx = Ctx(batch, method.frozen(), {k: n.vars for k, n in state.nets.items()}, state.key, state.step)
+    ctx = Ctx(batch, method.frozen, {k: n.vars for k, n in state.nets.items()}, state.key, state.step)
 
     def own(params):
         return captured['losses']({k: n.params for k, n in state.nets.items()} | {moved: params}, ctx)[0][moved]
@@ -121,7 +121,7 @@ def test_as_coded_the_second_critic_never_reaches_the_student(room, batch):
 
 def test_frozen_networks_are_bitwise_unchanged(room, batch):
     frozen = trained(tiny.gan(room, 'gan2g_al'), batch)[2]
-    assert equal(frozen, methods.make(tiny.gan(room, 'gan2g_al')).frozen())
+    assert equal(frozen, methods.make(tiny.gan(room, 'gan2g_al')).frozen)
     assert set(frozen) == {'teacher', 'features'}
 
 

@@ -7,18 +7,18 @@ import pytest
 from test_models import close, np_conv
 
 from kdsr.models import norms
-from kdsr.models.image_generator import ImageGenerator
+from kdsr.models.image_generator import Network
 
 
 @pytest.mark.parametrize(('size', 'count'), [(24, 1_406_849), (16, 748_929), (12, 518_657)])
 def test_published_parameter_counts(size, count):
-    net = ImageGenerator(size)
+    net = Network(size)
     image, variables = jax.eval_shape(net.init_with_output, jax.random.key(0), jnp.zeros((2, 256)))
     assert image.shape == (2, size, size, 1) and sum(leaf.size for leaf in jax.tree.leaves(variables)) == count
 
 
 def test_equals_numpy():
-    net, rng = ImageGenerator(12, latent=5, channels=3), np.random.default_rng(0)
+    net, rng = Network(12, latent=5, channels=3), np.random.default_rng(0)
     z = rng.normal(size=(2, 5))
     shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.float32(z))
     draw = lambda s: np.float32(rng.normal(size=s.shape) / np.prod(s.shape[:-1]) ** 0.5)
@@ -38,7 +38,7 @@ def test_equals_numpy():
 
 
 def test_first_weights_are_he_normal_by_fan_in():
-    params = jax.jit(ImageGenerator(12).init)(jax.random.key(0), jnp.zeros((1, 256)))['params']
+    params = jax.jit(Network(12).init)(jax.random.key(0), jnp.zeros((1, 256)))['params']
     for name, fan_in in (('dense', 256), ('conv1', 1152), ('conv2', 1152)):
         kernel = np.asarray(params[name]['kernel'])
         assert kernel.std() == pytest.approx((2 / fan_in) ** 0.5, rel=0.01)
@@ -64,4 +64,4 @@ def test_instance_norms_gradients_are_those_of_its_formula():
 
 def test_too_small_a_size_is_named():
     with pytest.raises(ValueError, match='images of 4 px or more, not 3'):
-        ImageGenerator(3).init(jax.random.key(0), jnp.zeros((1, 256)))
+        Network(3).init(jax.random.key(0), jnp.zeros((1, 256)))

@@ -6,7 +6,7 @@ import pytest
 
 from kdsr import convert, evaluate, models
 from kdsr.data import benchmarks
-from kdsr.models import discriminators, exports
+from kdsr.models import discriminator_srgan, exports
 
 
 @pytest.mark.slow
@@ -31,7 +31,7 @@ def test_the_discriminator_tells_photographs_from_generated_ones(tmp_path, data_
     convert.convert(keras_weights / 'gan_discriminator.h5', 'discriminator_srgan', tmp_path / 'd')
     convert.convert(keras_weights / 'gan_generator.h5', 'srresnet', tmp_path / 'g')
     card, variables = exports.read(tmp_path / 'd')
-    judge = discriminators.SRGAN(**card['args'])
+    judge = discriminator_srgan.Discriminator(**card['args'])
     rng, pairs = np.random.default_rng(0), benchmarks.read(data_dir / 'benchmarks' / 'Set14', 4)
     real, small = np.empty((64, 96, 96, 3), np.float32), np.empty((64, 24, 24, 3), np.float32)
     for i in range(64):

@@ -15,7 +15,7 @@ from test_srgan_models import drawn, quick, size
 from kdsr import convert, evaluate, models
 from kdsr.data import benchmarks
 from kdsr.foreign import rrdb as foreign
-from kdsr.models import discriminators, layers, rrdb, rrdb_gsoc
+from kdsr.models import discriminator_esrgan, discriminator_srgan, layers, rrdb, rrdb_gsoc
 
 LR = np.random.default_rng(5).uniform(size=(2, 5, 6, 3)).astype(np.float32)
 leaky = lambda x: np.where(x > 0, x, 0.2 * x)
@@ -39,12 +39,12 @@ def test_published_parameter_counts(name, args, count, monkeypatch):
 def test_the_discriminator_of_esrgan_is_srgans_without_biases():
     """57,116,169 parameters for GSOC's patches of 512, 7,964,169 for ESRGAN's of 128; the statistics are not counted."""
     for side, count in ((128, 7_964_169), (512, 57_116_169)):
-        shapes = jax.eval_shape(discriminators.ESRGAN(side).init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
+        shapes = jax.eval_shape(discriminator_esrgan.Discriminator(side).init, jax.random.key(0), jnp.zeros((1, side, side, 3)))
         assert (size(shapes['params']), size(shapes['batch_stats'])) == (count, 3_712)
     with pytest.raises(ValueError, match='takes images of 128x128, got 64x64: set size'):
-        jax.eval_shape(discriminators.ESRGAN().init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
-    ours, images = discriminators.ESRGAN(16, features=8), jax.random.uniform(jax.random.key(1), (3, 16, 16, 3))
-    theirs = discriminators.SRGAN(16, features=8, hidden=100, momentum=0.99)
+        jax.eval_shape(discriminator_esrgan.Discriminator().init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+    ours, images = discriminator_esrgan.Discriminator(16, features=8), jax.random.uniform(jax.random.key(1), (3, 16, 16, 3))
+    theirs = discriminator_srgan.Discriminator(16, features=8, hidden=100, momentum=0.99)
     variables, zeros = drawn(ours, images), jax.eval_shape(theirs.init, jax.random.key(0), images)['params']
     biases = {k: {'bias': np.zeros(v['bias'].shape, np.float32)} for k, v in zeros.items() if k.startswith('conv')}
     joined = {k: {**biases.get(k, {}), **v} for k, v in variables['params'].items()}

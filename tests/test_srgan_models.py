@@ -19,7 +19,7 @@ from flax import traverse_util
 from jax import lax
 
 from kdsr import compiled, models
-from kdsr.models import discriminators, edsr, exports, layers, norms, srresnet
+from kdsr.models import discriminator_srgan, edsr, exports, layers, norms, srresnet
 
 TINY = {'features': 8, 'blocks': 2}
 # What runs once on small arrays: compiling is most of its time, and without optimisation it is 2 to 9 times shorter.
@@ -58,7 +58,7 @@ def test_generator_counts(features, blocks, scale, trainable, statistics):
 
 
 def test_discriminator_counts_and_the_size_it_takes():
-    net = discriminators.SRGAN()
+    net = discriminator_srgan.Discriminator()
     shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 96, 96, 3)))
     assert (size(shapes['params']), size(shapes['batch_stats'])) == (23_565_505, 3_712)
     with pytest.raises(ValueError, match='takes images of 96x96, got 48x96: set size'):
@@ -215,7 +215,10 @@ def test_strided_convolution_pads_like_tensorflow(sides):
 @pytest.fixture(scope='module')
 def disc():
     """A discriminator for 16x16, its variables and images."""
-    net, images = discriminators.SRGAN(16, features=8, hidden=32), jax.random.uniform(jax.random.key(1), (3, 16, 16, 3))
+    net, images = (
+        discriminator_srgan.Discriminator(16, features=8, hidden=32),
+        jax.random.uniform(jax.random.key(1), (3, 16, 16, 3)),
+    )
     return net, drawn(net, images), images
 
 

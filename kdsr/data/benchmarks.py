@@ -40,6 +40,19 @@ class Examples(list):
         return kept
 
 
+def middle(examples: Examples, size: tuple[int, int], scale: int) -> Examples:
+    """The middle `size` = (rows, columns) LR pixels of each Example, and what belongs to them; smaller images are left out."""
+
+    def cut(image, times):
+        starts = [(have // times - want) // 2 * times for have, want in zip(image.shape[:2], size, strict=True)]
+        return image[tuple(np.s_[start : start + want * times] for start, want in zip(starts, size, strict=True))]
+
+    found = Examples(examples).only(lambda example: all(a >= b for a, b in zip(example.lr.shape[:2], size, strict=True)))
+    found.teacher = {name: cut(image, scale) for name, image in found.teacher.items()}
+    found[:] = [example._replace(lr=cut(example.lr, 1), hr=cut(example.hr, scale)) for example in found]
+    return found
+
+
 def lowered(hr: np.ndarray, scale: int) -> np.ndarray:
     """LR as the benchmarks' own was made: MATLAB's bicubic with replicated border, bit for bit that of Set5, Set14 and BSD100."""
     return imresize(hr, 1 / scale, border='replicate', round_between=True)

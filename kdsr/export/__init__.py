@@ -60,6 +60,9 @@ def run(export, formats, out, *, name=None, scale=None, size=(180, 320), dynamic
     if min(size) < 16:
         raise ValueError(f'size {size[0]}x{size[1]} is too small: use 16x16 or more')
     network = models.load(export, scale=scale)
+    if only := models.only_size(network.module):
+        writers.say(f'{network.card["model"]} takes images of {only[0]}x{only[1]} alone: all files are for those')
+        size, dynamic = only, False
     name = name or label(export, network.scale)
     if not re.fullmatch(r'[\w.+-]+', name):
         raise ValueError(f'the name {name!r} has characters that file names should not have: use letters, digits, _ . + -')

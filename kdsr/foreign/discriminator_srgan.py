@@ -2,11 +2,7 @@
 
 import math
 
-import jax
-import jax.numpy as jnp
-
 from kdsr.foreign import Converted, keras
-from kdsr.models import discriminators
 
 CONVOLUTIONS = [(f'conv{i}', 'kernel') for i in range(1, 9)]
 NORMS = [(f'bn{i}', 'gamma') for i in range(2, 9)]
@@ -19,9 +15,3 @@ def convert(tensors):
     variables = keras.named(tensors, expected)
     side = math.isqrt(variables['params/dense1/kernel'].shape[0] // variables['params/conv8/bias'].shape[0])
     return Converted({'size': 16 * side}, variables)
-
-
-def network(args):
-    """(module, example input) of these arguments."""
-    module = discriminators.SRGAN(**args)
-    return module, jax.ShapeDtypeStruct((1, module.size, module.size, 3), jnp.float32)

@@ -67,6 +67,9 @@ def charbonnier(sr: ArrayLike, hr: ArrayLike, *, eps: float = 1e-3) -> jax.Array
     return jnp.sqrt(jnp.square(_difference('pixel.charbonnier', sr, hr)) + eps**2).mean()
 
 
+KINDS = {'l1': l1, 'l2': l2, 'charbonnier': charbonnier}
+
+
 def as_float(x: ArrayLike) -> jax.Array:
     """`x` in at least float32: bfloat16 and integer images become float32, float64 stays."""
     x = jnp.asarray(x)

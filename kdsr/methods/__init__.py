@@ -1,8 +1,9 @@
 """Distillation methods by name: `make(cfg)` calls `make` of kdsr/methods/<cfg.method.name>.py, or of a module of your own.
 
 Beside `make` a method's module has DEFAULTS, the fields of its block: what a config leaves out is taken from there, and what is
-none of them is refused. RANGES says what its numbers may be (kdsr.fields), and `unread(cfg)` names the fields that a choice does
-not read: {'method.pool': why}. A module of your own (`method.name='mypkg.distil'`) may go without all three.
+none of them is refused. A network k with an optimiser of its own has the field k_optimizer, {} for that of the student. RANGES
+says what its numbers may be (kdsr.fields), and `unread(cfg)` names the fields that a choice does not read: {'method.pool': why}.
+A module of your own (`method.name='mypkg.distil'`) may go without all three.
 """
 
 import importlib
@@ -44,7 +45,8 @@ def complete(cfg):
     if known is None:
         return cfg
     whole = fields.filled(cfg.method.to_dict(), known, 'config.method', getattr(module(cfg.method.name), 'RANGES', None))
-    for name in (k for k in whole if k.endswith('optimizer')):
+    for name in (k for k in whole if k.endswith('optimizer') and whole[k]):
+        whole[name] = fields.filled(whole[name], optim.DEFAULTS, f'config.method.{name}')
         optim.check(whole[name], f'config.method.{name}', cfg.steps)
     if whole == cfg.method.to_dict():
         return cfg

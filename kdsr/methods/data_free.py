@@ -19,24 +19,22 @@ three Adams each round, with zero gradients for those that are not drawn: their 
 
 import functools
 import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from kdsr import models, optim, steps
+from kdsr import fields, nets, optim, steps
 from kdsr.data import resize
-from kdsr.methods import gan
-from kdsr.methods.growth import Growth
+from kdsr.growth import Growth
 from kdsr.models.bicubic import enlarge, reduce
-from kdsr.models.image_generator import ImageGenerator
 from kdsr.types import Method
 
-IMAGES = {name: name for name in ('generator', 'noise', 'data')}
-TARGETS = {name: name for name in ('teacher', 'truth')}
+IMAGES = ('generator', 'noise', 'data')
+TARGETS = ('teacher', 'truth')
 REDUCTIONS = {'mean': jnp.mean, 'sum': jnp.sum}
 LOSSES = {'l1': jnp.abs, 'l2': jnp.square}
-UNDRAWN = {name: name for name in ('frozen', 'coast')}
-BORDERS = {name: name for name in resize.BORDERS}
+UNDRAWN = ('frozen', 'coast')
 ROUNDINGS = {
     'none': lambda x: x,
     'hard': lambda x: jnp.round(255 * x) / 255,  # no gradient
@@ -85,6 +83,45 @@ def parsed_scales(text, scale):
     return scales
 
 
+class Plan(NamedTuple):
+    """The block `method` of a config, its words looked up. m: the block itself, for its numbers."""
+
+    m: Any
+    images: str
+    distance: Any
+    reduction: Any
+    rounding: Any
+    border: str
+    scales: tuple
+    size: int  # side of HR images, pixels
+    student: Any
+    teacher: Any
+    generators: dict
+    growth: Growth
+
+    @property
+    def refines(self):
+        """Whether networks are given enlarged images."""
+        return hasattr(self.student, 'refine')
+
+
+def planned(cfg, student, teacher):
+    """(Plan, {generator: Trained}) of a config, its student's module and its teacher's Upscaler; ValueError as of `make`."""
+    m, word = cfg.method, lambda name, known: fields.chosen(f'config.method.{name}', cfg.method[name], known)
+    images, scales = word('images', IMAGES), parsed_scales(m.scales, cfg.scale)
+    size = cfg.patch * cfg.scale if images == 'data' else m.size
+    check(m, student, teacher, scales, images, m.target, size)
+    args = {'latent': m.latent, 'channels': student.channels}
+    generators = {
+        f'generator_x{s}': nets.trained('image_generator', {'size': m.size // s, **args}, cfg, 'config.method.size')
+        for s in (scales if images == 'generator' else ())
+    }
+    modules = {name: net.module for name, net in generators.items()}
+    growth = Growth(**m.growth, blocks=student.blocks if hasattr(student, 'refine') else 1)
+    words = word('loss', LOSSES), word('reduction', REDUCTIONS), word('rounding', ROUNDINGS), word('border', tuple(resize.BORDERS))
+    return Plan(m, images, *words, scales, size, student, teacher and teacher.module, modules, growth), generators
+
+
 def make(cfg):
     """Method of a config with `student`, `teacher` (an export) and the block `method`:
 
@@ -93,7 +130,7 @@ def make(cfg):
     student_steps: k, 1 for data. latent: length of z. loss: 'l1' or 'l2'. reduction: 'mean' or 'sum' over the batch. rounding:
     'none', 'hard', 'straight_through'. border: bicubic's, 'symmetric' or 'replicate'. w_adversarial, w_reconstruction: weights of
     the generator's loss; the first counts from step `warmup` on. growth: {'events', 'every', 'new_block', 'renew'} as in
-    kdsr.methods.growth. optimizer: the generators', whose schedule counts steps of the loop; `cfg.optimizer` is the student's,
+    kdsr.growth. optimizer: the generators', whose schedule counts steps of the loop; `cfg.optimizer` is the student's,
     whose schedule counts student steps. undrawn: what a generator does while another scale is drawn, 'frozen' or 'coast'.
 
     A step of the loop is k student steps of `cfg.batch_size` images, and one of the generator.
@@ -102,127 +139,135 @@ def make(cfg):
     that cannot do what is asked: several scales or growth without `refine`.
     """
     m = cfg.method
-    images, target = gan.chosen('images', m.images, IMAGES), gan.chosen('target', m.target, TARGETS)
-    size_of, round_ = gan.chosen('loss', m.loss, LOSSES), gan.chosen('rounding', m.rounding, ROUNDINGS)
-    reduction = gan.chosen('reduction', m.reduction, REDUCTIONS)
-    border = gan.chosen('border', m.border, BORDERS)
-    undrawn = gan.chosen('undrawn', m.undrawn, UNDRAWN)
-    student = models.build_block(cfg.student, cfg)
-    teacher = models.teacher(cfg) if target == 'teacher' else None
-    scales = parsed_scales(m.scales, cfg.scale)
-    size = cfg.patch * cfg.scale if images == 'data' else m.size
-    check(m, student, teacher, scales, images, target, size)
-    refines, k = hasattr(student, 'refine'), m.student_steps
-    growth = Growth(**m.growth, blocks=student.blocks if refines else 1)
-    generators = {
-        f'generator_x{s}': ImageGenerator(m.size // s, m.latent, student.channels, dtype=cfg.dtype)
-        for s in (scales if images == 'generator' else ())
-    }
-    optimisers = {'student': optim.make(cfg.optimizer, k * cfg.steps)}
-    optimisers |= {name: optim.make(m.optimizer, cfg.steps) for name in generators}
-    unit = lambda x: round_(jnp.clip(x, 0, 1))
+    needs = fields.chosen('config.method.target', m.target, TARGETS) == 'teacher'
+    fields.chosen('config.method.undrawn', m.undrawn, UNDRAWN)
+    student = nets.student(cfg, **({'scales': list(parsed_scales(m.scales, cfg.scale))} if m.scales else {}))
+    teacher = nets.teacher(cfg) if needs else None
+    plan, generators = planned(cfg, student.module, teacher)
+    trained = {'student': student, **generators}
+    rules = {'student': optim.make(cfg.optimizer, m.student_steps * cfg.steps)}
+    rules |= {name: optim.make(m.optimizer, cfg.steps) for name in generators}
+    teach = steps.players(functools.partial(student_losses, plan), {'student': rules['student']}, ema_decay=cfg.ema_decay)
+    invent = steps.players(functools.partial(generator_losses, plan), {name: rules[name] for name in generators})
 
-    def total(x, ctx):
-        """`reduction` over the batch of all devices, as this device's share: its mean over devices is the whole."""
-        whole = reduction(x)
-        return whole * jax.lax.psum(1, ctx.axis) if m.reduction == 'sum' and ctx.axis else whole
-
-    def given(lr, s):
-        return unit(enlarge(lr, s, border)) if refines else lr
-
-    def run(net, variables, x, active=None):
-        return net.apply(variables, x, active=active, method='refine')[0] if refines else net.apply(variables, x)[0]
-
-    def drawn(params, ctx):
-        """LR images of a scale drawn for this step: (what networks are given, LR at the corner of a frame, number of the scale)."""
-        index = jax.random.randint(ctx.key, (), 0, len(scales))
-        keys, side = ctx.example_keys(), size // min(scales)
-
-        def invent(s):
-            if images == 'data':
-                return unit(reduce(ctx.batch.hr, s, border))
-            if images == 'noise':
-                shape = (m.size // s, m.size // s, student.channels)
-                return jax.vmap(lambda key: jax.random.uniform(key, shape))(keys)
-            z = jax.vmap(lambda key: jax.random.normal(key, (m.latent,)))(keys)
-            return generators[f'generator_x{s}'].apply({'params': params[f'generator_x{s}']}, z)
-
-        def branch(s):
-            lr = invent(s)
-            more = side - lr.shape[1]
-            return given(lr, s), jnp.pad(lr, ((0, 0), (0, more), (0, more), (0, 0)))
-
-        return *jax.lax.switch(index, [functools.partial(branch, s) for s in scales]), index
-
-    def student_losses(params, ctx):
-        x, _, _ = drawn(ctx.frozen['generators'], ctx)
-        aim = run(teacher.module, ctx.frozen['teacher'], x) if teacher else ctx.batch.hr
-        sr = run(student, {'params': params['student']}, x, ctx.frozen['active'])
-        loss = total(size_of(aim - sr), ctx)
-        return {'student': loss}, ({}, {'distil': loss})
-
-    def generator_losses(params, ctx):
-        x, frame, index = drawn(params, ctx)
-        t = run(teacher.module, ctx.frozen['teacher'], x)
-        s = run(student, {'params': ctx.frozen['student']}, x, ctx.frozen['active'])
-
-        def away(scale):
-            side = m.size // scale
-            return total(size_of(unit(reduce(t, scale, border)) - frame[:, :side, :side]), ctx)
-
-        adversarial = -jnp.log1p(ctx.mean(total(size_of(t - s), ctx)))
-        reconstruction = jax.lax.switch(index, [functools.partial(away, scale) for scale in scales])
-        loss = jnp.where(ctx.step < m.warmup, 0.0, m.w_adversarial) * adversarial + m.w_reconstruction * reconstruction
-        return dict.fromkeys(generators, loss), ({}, {'adversarial': adversarial, 'reconstruction': reconstruction})
-
-    teach = steps.players(student_losses, {'student': optimisers['student']}, ema_decay=cfg.ema_decay)
-    invent = steps.players(generator_losses, {name: optimisers[name] for name in generators})
+    def init(key):
+        variables = steps.first(key, trained)
+        variables['student'] = plan.growth.begun(variables['student'])
+        return steps.create(key, variables, rules, ('student',) if cfg.ema_decay else ())
 
     def step(state, frozen, batch, axis=None):
-        keys, active = jax.random.split(state.key), growth.active(state.step)
+        keys, active = jax.random.split(state.key), plan.growth.active(state.step)
         params = {name: state.nets[name].params for name in generators}
-        known = {'teacher': frozen.get('teacher'), 'generators': params, 'active': active if growth.grows else None}
-
-        def one(carried, i):
-            net, ema = carried
-            alone = state._replace(step=k * state.step + i, key=keys[0], nets={'student': net}, ema=ema)
-            moved, metrics = teach(alone, known, batch, axis)
-            return (growth.kept(net, moved.nets['student'], active), moved.ema), metrics
-
-        fresh = growth.renewed(state.nets['student'], state.step, optimisers['student'])
-        (student_net, ema), metrics = jax.lax.scan(one, (fresh, state.ema), jnp.arange(k))
-        rate = metrics['learning_rate/student'][-1]
-        metrics, nets = {k: v.mean(0) for k, v in metrics.items()} | {'learning_rate/student': rate}, {'student': student_net}
+        known = {'teacher': frozen.get('teacher'), 'generators': params, 'active': active if plan.growth.grows else None}
+        fresh = plan.growth.renewed(state.nets['student'], state.step, rules['student'])
+        taught = state._replace(key=keys[0], nets={'student': fresh})
+        (net, ema), metrics = student_steps(plan, teach, taught, known, batch, axis)
+        moved = {}
         if generators:
             rest = state._replace(key=keys[1], nets={name: state.nets[name] for name in generators}, ema={})
-            moved, more = invent(rest, {**known, 'student': student_net.params}, batch, axis)
-            index = jax.random.randint(jax.random.fold_in(keys[1], state.step), (), 0, len(scales))
-            accumulate = m.optimizer.get('accumulate', 1)
-            updates = (state.step + 1) // accumulate - state.step // accumulate
-            for i, name in enumerate(generators):
-                moves = (index == i) | (undrawn == 'coast')
-                nets[name] = after_round(moves, moved.nets[name], state.nets[name], updates)
-            one_of = lambda what: more[f'{what}/generator_x{scales[0]}']
-            norm = sum(more[f'grad_norm/{name}'] for name in generators)  # two of them are 0
-            metrics |= {k: v for k, v in more.items() if '/' not in k or k.startswith('learning_rate/')}
-            metrics |= {'loss/generator': one_of('loss'), 'grad_norm/generator': norm}
-        return state._replace(step=state.step + 1, nets=nets, ema=ema), metrics
+            moved, more = generator_step(plan, invent, rest, {**known, 'student': net.params}, batch, axis)
+            metrics |= more
+        return state._replace(step=state.step + 1, nets={'student': net, **moved}, ema=ema), metrics
 
-    def init(key, batch):
-        lr = jnp.zeros((1, 16, 16, student.channels))
-        nets = {'student': growth.begun(models.start(student, cfg, key, lr))}
-        for i, (name, net) in enumerate(generators.items(), 1):
-            nets[name] = models.init(net, jax.random.fold_in(key, i), jnp.zeros((1, m.latent)))
-        return steps.create(key, nets, optimisers, ('student',) if cfg.ema_decay else ())
+    return Method(trained, {'teacher': teacher.variables} if teacher else {}, init, step)
 
-    def samples(state):
-        """Eight images of each generator, always of the same z: {'x2': `[8, h, w, C]`, ...}."""
-        z = jax.random.normal(jax.random.key(0), (8, m.latent))
-        draw = lambda name: generators[name].apply({'params': state.nets[name].params}, z)
-        return {name.removeprefix('generator_'): draw(name) for name in generators}
 
-    frozen = {'teacher': teacher.variables} if teacher else {}
-    return Method(lambda: frozen, init, step, samples if generators else None, k)
+def student_steps(plan, teach, state, known, batch, axis):
+    """((student's net, ema), metrics) after the k student steps of one step of the loop."""
+    k = plan.m.student_steps
+
+    def one(carried, i):
+        net, ema = carried
+        alone = state._replace(step=k * state.step + i, nets={'student': net}, ema=ema)
+        moved, metrics = teach(alone, known, batch, axis)
+        return (plan.growth.kept(net, moved.nets['student'], plan.growth.active(state.step)), moved.ema), metrics
+
+    after, metrics = jax.lax.scan(one, (state.nets['student'], state.ema), jnp.arange(k))
+    rate = metrics['learning_rate/student'][-1]
+    return after, {name: v.mean(0) for name, v in metrics.items()} | {'learning_rate/student': rate}
+
+
+def generator_step(plan, invent, state, known, batch, axis):
+    """({generator: net}, metrics) after one step of the generator whose scale is drawn; the others wait, or coast."""
+    moved, found = invent(state, known, batch, axis)
+    index = jax.random.randint(jax.random.fold_in(state.key, state.step), (), 0, len(plan.scales))
+    accumulate = plan.m.optimizer.get('accumulate', 1)
+    updates = (state.step + 1) // accumulate - state.step // accumulate
+    after = {}
+    for i, name in enumerate(plan.generators):
+        moves = (index == i) | (plan.m.undrawn == 'coast')
+        after[name] = after_round(moves, moved.nets[name], state.nets[name], updates)
+    norm = sum(found[f'grad_norm/{name}'] for name in plan.generators)  # two of them are 0
+    metrics = {k: v for k, v in found.items() if '/' not in k or k.startswith('learning_rate/')}
+    return after, metrics | {'loss/generator': found[f'loss/generator_x{plan.scales[0]}'], 'grad_norm/generator': norm}
+
+
+def student_losses(plan, params, ctx):
+    """The student's distance to its aim, the teacher's image or the truth, on images drawn for this step."""
+    x, _, _ = drawn(plan, ctx.frozen['generators'], ctx)
+    aim = run(plan.teacher, ctx.frozen['teacher'], x) if plan.teacher else ctx.batch.hr
+    sr = run(plan.student, {'params': params['student']}, x, ctx.frozen['active'])
+    loss = total(plan, plan.distance(aim - sr), ctx)
+    return {'student': loss}, ({}, {'distil': loss})
+
+
+def generator_losses(plan, params, ctx):
+    """L_GEN and L_R of the images drawn for this step."""
+    m = plan.m
+    x, frame, index = drawn(plan, params, ctx)
+    t = run(plan.teacher, ctx.frozen['teacher'], x)
+    s = run(plan.student, {'params': ctx.frozen['student']}, x, ctx.frozen['active'])
+
+    def away(scale):
+        side = m.size // scale
+        return total(plan, plan.distance(unit(plan, reduce(t, scale, plan.border)) - frame[:, :side, :side]), ctx)
+
+    adversarial = -jnp.log1p(ctx.mean(total(plan, plan.distance(t - s), ctx)))
+    reconstruction = jax.lax.switch(index, [functools.partial(away, scale) for scale in plan.scales])
+    loss = jnp.where(ctx.step < m.warmup, 0.0, m.w_adversarial) * adversarial + m.w_reconstruction * reconstruction
+    return dict.fromkeys(plan.generators, loss), ({}, {'adversarial': adversarial, 'reconstruction': reconstruction})
+
+
+def drawn(plan, params, ctx):
+    """LR images of a scale drawn for this step: (what networks are given, LR at the corner of a frame, number of the scale)."""
+    index = jax.random.randint(ctx.key, (), 0, len(plan.scales))
+    keys, side = ctx.example_keys(), plan.size // min(plan.scales)
+
+    def branch(s):
+        lr = invented(plan, params, ctx, keys, s)
+        more = side - lr.shape[1]
+        shown = unit(plan, enlarge(lr, s, plan.border)) if plan.refines else lr
+        return shown, jnp.pad(lr, ((0, 0), (0, more), (0, more), (0, 0)))
+
+    return *jax.lax.switch(index, [functools.partial(branch, s) for s in plan.scales]), index
+
+
+def invented(plan, params, ctx, keys, s):
+    """LR images of scale `s`, one for each of `keys`."""
+    if plan.images == 'data':
+        return unit(plan, reduce(ctx.batch.hr, s, plan.border))
+    if plan.images == 'noise':
+        shape = (plan.size // s, plan.size // s, plan.student.channels)
+        return jax.vmap(lambda key: jax.random.uniform(key, shape))(keys)
+    z = jax.vmap(lambda key: jax.random.normal(key, (plan.m.latent,)))(keys)
+    name = f'generator_x{s}'
+    return plan.generators[name].apply({'params': params[name]}, z)[0]
+
+
+def run(net, variables, x, active=None):
+    """The image that a network makes of `x`, enlarged already if it refines."""
+    return net.apply(variables, x, active=active, method='refine')[0] if hasattr(net, 'refine') else net.apply(variables, x)[0]
+
+
+def unit(plan, x):
+    """`x` clipped to [0, 1] and rounded as the plan says."""
+    return plan.rounding(jnp.clip(x, 0, 1))
+
+
+def total(plan, x, ctx):
+    """The plan's reduction over the batch of all devices, as this device's share: its mean over devices is the whole."""
+    whole = plan.reduction(x)
+    return whole * jax.lax.psum(1, ctx.axis) if plan.m.reduction == 'sum' and ctx.axis else whole
 
 
 def after_round(moves, new, old, updates):

@@ -1,11 +1,18 @@
-"""Networks by name: `build('edsr', scale=4)` makes the `Generator` of kdsr/models/edsr.py."""
+"""Networks by name: `build('edsr', scale=4)` makes the `Generator` of kdsr/models/edsr.py.
+
+A network is a module with a linen class called `Generator` (LR images to HR images), `Discriminator` or `Network`, which returns
+`(output, taps)`. Beside it the module may have `example(**fields)`, what its call takes as a tuple of `jax.ShapeDtypeStruct`: a
+generator without one takes LR images of any size, one with it those of that size alone.
+"""
 
 import dataclasses
 import difflib
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +20,18 @@ import jax.numpy as jnp
 from kdsr.models import exports
 
 GENERATORS = ('edsr', 'msrresnet', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg', 'vdsr')
+KINDS = ('Generator', 'Discriminator', 'Network')  # what a network's class is called
+DISCRIMINATORS = ('discriminator_esrgan', 'discriminator_srgan')
 DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 
 
 def names():
-    """Names that `build` knows, sorted. A module of your own in kdsr/models with a `Generator` is found as well."""
+    """Names of the generators that `build` knows, sorted. A module of your own in kdsr/models is found as well."""
     return GENERATORS
 
 
 def build(name, **kwargs):
-    """An untrained generator, a `flax.linen.Module`: `(image, taps) = net.apply({'params': ...}, lr)`.
+    """An untrained network, a `flax.linen.Module`, e.g. a generator: `(image, taps) = net.apply({'params': ...}, lr)`.
 
     Args:
       name: module name below kdsr.models, e.g. 'edsr', or the dotted name of a module of your own, 'mypkg.net'.
@@ -31,7 +40,7 @@ def build(name, **kwargs):
     Raises:
       ValueError: unknown name or field, or a value of the wrong type; the line names what is allowed.
     """
-    return made(name, module(name).Generator, kwargs)
+    return made(name, network_class(name), kwargs)
 
 
 def made(name, network, kwargs):
@@ -41,7 +50,8 @@ def made(name, network, kwargs):
         if key not in fields:
             raise ValueError(f'{name} has no field {key!r}{_meant(key, fields)}; its fields: {", ".join(fields)}')
         _check(name, key, value, fields[key])
-    return network(**kwargs)
+    # a card holds lists; a linen module that is compared and hashed wants tuples
+    return network(**{k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()})
 
 
 def network_fields(network):
@@ -49,79 +59,78 @@ def network_fields(network):
     return {f.name: f.type for f in dataclasses.fields(network) if f.name not in ('parent', 'name')}
 
 
-def build_block(block, config):
-    """`build` of a config block {name, args}, with the run's scale and compute dtype."""
-    if block.args.get('scale', config.scale) != config.scale:
-        raise ValueError(f'config.student.args.scale={block.args.scale} is not config.scale={config.scale}: set config.scale alone')
-    try:
-        return build(block.name, **{'scale': config.scale, 'dtype': config.dtype, **block.args})
-    except ValueError as e:
-        raise ValueError(f'config.student, name or args: {e}') from e
+def network_class(name):
+    """The linen class of the network called `name`, see `build`."""
+    loaded = module(name)
+    return next(getattr(loaded, kind) for kind in KINDS if hasattr(loaded, kind))
 
 
-def teacher(config):
-    """The network `config.teacher`, computing in `config.dtype`.
+def fields_of(net):
+    """{field: value} of a linen module."""
+    return {name: getattr(net, name) for name in network_fields(type(net))}
 
-    Raises ValueError where the config names none or one for another scale, and as `load` does.
+
+def example(net):
+    """What the call of `net` takes, a tuple of `jax.ShapeDtypeStruct`: its module's `example(**fields)`, or one 16x16 LR image.
+
+    Raises ValueError for a network that is no generator and has no `example`.
     """
-    path = config.get('teacher')
-    if not path:
-        raise ValueError(f"config.teacher is empty, method '{config.method.name}' needs one: an export, a run, or e.g. 'edsr_x4'")
-    try:
-        network = load(path, dtype=config.dtype)
-    except FileNotFoundError as e:
-        raise FileNotFoundError(f'config.teacher: {e}') from e
-    if config.scale not in network.scales:
-        raise ValueError(f'the teacher {path} is a {exports.times(network.scales)} model, config.scale is {config.scale}')
-    return network.at(config.scale)
+    own = getattr(importlib.import_module(type(net).__module__), 'example', None)
+    if own:
+        return tuple(own(**fields_of(net)))
+    if not hasattr(net, 'channels'):
+        raise ValueError(f'{type(net).__module__} must have example(**fields), what its network takes: it has no field channels')
+    return (jax.ShapeDtypeStruct((1, 16, 16, net.channels), jnp.float32),)
 
 
-def init(net, key, example):
-    """Random variables of `net` for inputs like `example` (an array or a list of them)."""
+def only_size(generator):
+    """(rows, columns) of the LR images that a generator takes, None where they may have any size."""
+    own = hasattr(importlib.import_module(type(generator).__module__), 'example')
+    return example(generator)[0].shape[1:3] if own else None
+
+
+def pictures(net):
+    """`pictures(net, variables)` of a module whose network makes images of its own, None of others."""
+    return getattr(importlib.import_module(type(net).__module__), 'pictures', None)
+
+
+def shapes(net):
+    """The shapes of the variables of `net`."""
+    return jax.eval_shape(net.init, jax.random.key(0), *example(net))
+
+
+def init(net, key, *inputs):
+    """Random variables of `net` for such inputs (arrays, or lists of them)."""
     # Not jitted: hundreds of random draws in one program take XLA minutes to compile (RCAN 10x6 on CPU: 70 s, so 7 s).
-    return net.init(key, example)
+    return net.init(key, *inputs)
 
 
-def start(net, config, key, example):
-    """The variables a run's student begins with: those of the export `config.student_init`, or random ones where it is empty.
-
-    Raises FileNotFoundError and ValueError as `load` does, also where the export is another network.
-    """
-    if not config.get('student_init'):
-        return init(net, key, example)
-    try:
-        _, variables = exports.read(config.student_init)
-    except FileNotFoundError as e:
-        raise FileNotFoundError(f'config.student_init: {e}') from e
-    exports.check(variables, jax.eval_shape(net.init, key, example), config.student_init)
-    return jax.tree.map(jnp.asarray, variables)
-
-
-def train_apply(net, params, vars, x, axis=None):
-    """`net` on `x` as training sees it: (outputs, new vars).
+def train_apply(net, params, vars, *inputs, axis=None, **named):
+    """`net` as training sees it: (outputs, new vars).
 
     Args:
-      net: linen module. One with batch norm takes `train` and `axis` in its call.
+      net: linen module. Its call may take `train` (True here) and `axis`, as one with batch norm does.
       params: its parameters.
-      vars: its other collections, {} if none. 'batch_stats' among them makes batch norm use this batch's statistics.
-      x: its input.
+      vars: its other collections, {} if none; all of them move as the call says: batch statistics, spectral vectors, ...
+      inputs, named: of its call.
       axis: name of the device axis over which a batch's statistics are joined, None for one device.
 
     Returns:
-      What `net.apply` gives, and `vars` with the statistics moved on (just `vars` for a net without). A network that is called
-      twice in a step takes the new vars in the second call.
+      What `net.apply` gives, and `vars` moved on (just `vars` for a net without). A network that is called twice in a step takes
+      the new vars in the second call.
     """
-    if 'batch_stats' not in vars:
-        return net.apply({'params': params, **vars}, x), vars
-    outputs, moved = net.apply({'params': params, **vars}, x, train=True, axis=axis, mutable=['batch_stats'])
+    if not vars:
+        return net.apply({'params': params}, *inputs, **named), vars
+    taken = inspect.signature(type(net).__call__).parameters
+    named |= {k: v for k, v in {'train': True, 'axis': axis}.items() if k in taken}
+    outputs, moved = net.apply({'params': params, **vars}, *inputs, mutable=list(vars), **named)
     return outputs, {**vars, **moved}
 
 
-def taps(generator):
-    """Tap name -> shape on one 16x16 LR image; the keys are the contract, the last number is the width."""
-    lr = jax.ShapeDtypeStruct((1, 16, 16, generator.channels), jnp.float32)
-    shapes = jax.eval_shape(lambda key, x: generator.init_with_output(key, x)[0][1], jax.random.key(0), lr)
-    return {name: s.shape for name, s in shapes.items()}
+def taps(net):
+    """Tap name -> shape on one `example`; the keys are the contract, the last number is the width."""
+    found = jax.eval_shape(lambda key, *x: net.init_with_output(key, *x)[0][1], jax.random.key(0), *example(net))
+    return {name: s.shape for name, s in found.items()}
 
 
 def radius(generator):
@@ -129,9 +138,8 @@ def radius(generator):
 
     Asks the `radius(**fields)` of the generator's module; a module of your own without one counts as None.
     """
-    fields = {name: getattr(generator, name) for name in network_fields(type(generator))}
     measure = getattr(importlib.import_module(type(generator).__module__), 'radius', None)
-    return measure(**fields) if measure else None
+    return measure(**fields_of(generator)) if measure else None
 
 
 def load(path, dtype='float32', scale=None):
@@ -139,17 +147,25 @@ def load(path, dtype='float32', scale=None):
 
     `scale` chooses one of those that the card names; None is the one the network was exported with.
 
-    Raises FileNotFoundError where there is none, ValueError where its weights do not fit its model or it is for other scales.
+    Raises FileNotFoundError where there is none, ValueError where its weights do not fit its model, where it makes no images or
+    is for other scales.
     """
+    generator, variables, card = network(path, dtype)
+    if not hasattr(generator, 'scale'):
+        raise ValueError(f'{path} is a {card["model"]}, which enlarges no images: name the export of a generator')
+    found = exports.upscaler(generator, variables, card)
+    if scale not in (None, *found.scales):
+        raise ValueError(f'{path} is a {exports.times(found.scales)} model, not one for x{scale}')
+    return found.at(scale or found.scale)
+
+
+def network(path, dtype='float32'):
+    """(module, variables, card) of any exported network, a discriminator for example; errors as of `load`."""
     card, variables = exports.read(path)
     permitted(card['model'], path)
-    generator = build(card['model'], **{**card['args'], 'dtype': dtype})
-    lr = jax.ShapeDtypeStruct((1, 16, 16, generator.channels), jnp.float32)
-    exports.check(variables, jax.eval_shape(generator.init, jax.random.key(0), lr), path)
-    network = exports.upscaler(generator, variables, card)
-    if scale not in (None, *network.scales):
-        raise ValueError(f'{path} is a {exports.times(network.scales)} model, not one for x{scale}')
-    return network.at(scale or network.scale)
+    net = build(card['model'], **{**card['args'], 'dtype': dtype})
+    exports.check(variables, shapes(net), path)
+    return net, variables, card
 
 
 def permitted(name, path):
@@ -160,10 +176,10 @@ def permitted(name, path):
 
 
 def module(name):
-    """The module of a generator, e.g. kdsr.models.edsr, with its `Generator` and helpers; ValueError if unknown."""
+    """The module of a network, e.g. kdsr.models.edsr, with its class and helpers; ValueError if unknown."""
     loaded = found(name, __name__)
-    if not hasattr(loaded, 'Generator'):
-        own = f'; {name} has no Generator' if loaded and '.' in name else ''
+    if not any(hasattr(loaded, kind) for kind in KINDS):
+        own = f'; {name} has no {" or ".join(KINDS)}' if loaded and '.' in name else ''
         raise ValueError(f'unknown model {name!r}{_meant(str(name), names())}; models: {", ".join(names())}{own}')
     return loaded
 
@@ -184,9 +200,10 @@ def found(name, package):
 
 def _check(name, key, value, kind):
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    right = number if kind is float else type(value) is kind
+    several = typing.get_origin(kind) is tuple
+    right = number if kind is float else isinstance(value, (tuple, list)) if several else type(value) is kind
     if not right:
-        raise ValueError(f'{name}: {key} must be {kind.__name__}, got {value!r}')
+        raise ValueError(f'{name}: {key} must be {"a tuple" if several else kind.__name__}, got {value!r}')
     if kind is int and value < 1:
         raise ValueError(f'{name}: {key} must be at least 1, got {value}')
     if key == 'dtype' and value not in DTYPES:

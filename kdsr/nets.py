@@ -1,0 +1,64 @@
+"""The networks of a run as its config names them: the student, its teacher, and what trains beside them."""
+
+import jax
+import jax.numpy as jnp
+
+from kdsr import models
+from kdsr.models import exports
+from kdsr.types import Trained
+
+
+def student(cfg, **card):
+    """The network that `cfg.student` and `cfg.student_init` describe, to be trained. card: more facts for its card.
+
+    Raises ValueError naming the field that is unknown, of the wrong type, or of another scale than the run's.
+    """
+    args = cfg.student.args
+    if args.get('scale', cfg.scale) != cfg.scale:
+        raise ValueError(f'config.student.args.scale={args.scale} is not config.scale={cfg.scale}: set config.scale alone')
+    args = {'scale': cfg.scale, **args}
+    net = trained(cfg.student.name, args, cfg, 'config.student, name or args', init=cfg.get('student_init', ''))
+    return net._replace(card=card)
+
+
+def trained(name, args, cfg, field, init='', exported=True):
+    """The network `models.build(name, **args)`, to be trained; in the run's dtype, if it has the field.
+
+    Args:
+      field: the config's field that asks for it, for messages. init, exported: as of `Trained`.
+    """
+    try:
+        own = models.network_fields(models.network_class(name))
+        module = models.build(name, **({'dtype': cfg.dtype} if 'dtype' in own else {}), **args)
+    except ValueError as e:
+        raise ValueError(f'{field}: {e}') from e
+    return Trained(module, name, dict(args), init, exported)
+
+
+def start(net, key):
+    """The variables that a Trained begins with: those of its `init`, or random ones drawn by `key` where it is empty.
+
+    Raises FileNotFoundError and ValueError as `models.load` does, also where the export is another network.
+    """
+    if not net.init:
+        return models.init(net.module, key, *(jnp.zeros(x.shape, x.dtype) for x in models.example(net.module)))
+    _, variables = exports.read(net.init)
+    exports.check(variables, models.shapes(net.module), net.init)
+    return jax.tree.map(jnp.asarray, variables)
+
+
+def teacher(cfg):
+    """The network `cfg.teacher`, computing in `cfg.dtype`.
+
+    Raises ValueError where the config names none or one for another scale, and as `models.load` does.
+    """
+    path = cfg.get('teacher')
+    if not path:
+        raise ValueError(f"config.teacher is empty, method '{cfg.method.name}' needs one: an export, a run, or e.g. 'edsr_x4'")
+    try:
+        network = models.load(path, dtype=cfg.dtype)
+    except FileNotFoundError as e:
+        raise FileNotFoundError(f'config.teacher: {e}') from e
+    if cfg.scale not in network.scales:
+        raise ValueError(f'the teacher {path} is a {exports.times(network.scales)} model, config.scale is {cfg.scale}')
+    return network.at(cfg.scale)
