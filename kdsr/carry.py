@@ -24,9 +24,8 @@ def over(before, names, state):
         raise ValueError(f"config.carry: this stage trains no network '{unknown[0]}' (networks: {', '.join(state.nets)})")
     folder = pathlib.Path(before) / 'resume'
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f'config.carry takes {", ".join(names)} from {folder}, which was deleted: train the stage before again'
-        )
+        listed = ', '.join(names)
+        raise FileNotFoundError(f'config.carry takes {listed} from {folder}, which was deleted: train the stage before again')
     saved = checkpoints.Checkpoints(folder)
     try:
         averaged = [name for name in names if name in state.ema and saved.has('ema', name)]

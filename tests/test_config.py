@@ -15,7 +15,7 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from kdsr import commands, methods, models, nets, settings, stages, train
+from kdsr import commands, critics, methods, models, nets, settings, stages, train
 from kdsr import config as kdsr
 from kdsr.outcome import Outcome
 from kdsr.types import Batch
@@ -77,7 +77,7 @@ def test_all_words_of_the_experiments_together_give_stages_that_can_be_meant(fil
             assert 'stage:' not in kdsr.to_json(resolved)
             written = stages.derived(config, (config.get('stages') or ({},))[i])
             assert written.method.to_dict() == stage.method.to_dict(), 'an experiment says all fields of its method'
-            nets.student(stage).module
+            nets.student(stage)
     assert counted >= 8
 
 
@@ -357,7 +357,7 @@ def test_the_student_is_chosen_on_the_command_line(overrides, name, args):
     config, paths = settings.read(str(HERE / 'experiments' / 'fakd.py'), overrides)
     (stage,) = stages.planned(config, paths)
     assert (stage.student.name, stage.student.args.to_dict()) == (name, args)
-    nets.student(stage).module
+    nets.student(stage)
 
 
 def test_arguments_that_another_student_does_not_have_are_named(capsys):
@@ -367,12 +367,10 @@ def test_arguments_that_another_student_does_not_have_are_named(capsys):
 
 
 def test_the_critic_is_chosen_on_the_command_line(room):
-    from kdsr.methods import gan
-
     overrides = ['method.discriminator.name=esrgan', 'method.discriminator.momentum=0.5']
     (stage,) = stages.planned(*settings.read(spec('srgan_kd', room), overrides))
-    critic = gan.critic(stage)
-    assert (type(critic).__name__, critic.momentum, critic.features) == ('ESRGAN', 0.5, 4)
+    critic = critics.critic(stage)
+    assert (critic.name, critic.module.momentum, critic.module.features) == ('discriminator_esrgan', 0.5, 4)
 
 
 @pytest.mark.parametrize('name', methods.names())

@@ -16,7 +16,7 @@ from kdsr import config as kdsr
 from kdsr.data.resize import imresize
 from kdsr.growth import Growth
 from kdsr.methods import data_free
-from kdsr.models import exports
+from kdsr.models import exports, image_generator
 from kdsr.types import Batch, Net
 
 BATCH = Batch(*np.zeros((2, 4, 1, 1, 1), np.float32))
@@ -95,6 +95,11 @@ def test_one_generator_moves_in_a_step_and_momentum_does_not_move_the_others(tea
     assert len(drawn) > 1 and int(state.step) == 6
 
 
+def example(latent, **_):
+    """What TinyGenerator takes."""
+    return (jax.ShapeDtypeStruct((1, latent), jnp.float32),)
+
+
 class TinyGenerator(nn.Module):
     """An image generator that compiles at once."""
 
@@ -105,7 +110,7 @@ class TinyGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z):
-        return nn.sigmoid(nn.Dense(self.size**2 * self.channels)(z)).reshape(-1, self.size, self.size, self.channels)
+        return nn.sigmoid(nn.Dense(self.size**2 * self.channels)(z)).reshape(-1, self.size, self.size, self.channels), {}
 
 
 def stepped(peak, round_):
@@ -115,7 +120,7 @@ def stepped(peak, round_):
 
 def rounds(teacher, monkeypatch, count=8, **values):
     """(state before, state after, the generator drawn) of each round: three tiny generators, Adam, a rate that falls by tenths."""
-    monkeypatch.setattr(data_free, 'ImageGenerator', TinyGenerator)
+    monkeypatch.setattr(image_generator, 'Network', TinyGenerator)
     falling = kdsr.adam(1e-2, schedule='step', milestones=(2, 4, 6), decay=0.1)
     cfg = config(teacher, student_steps=1, optimizer=falling, **values)
     cfg.student.args.blocks, cfg.seed = 1, 1
@@ -216,9 +221,11 @@ def test_the_generators_rate_decays_in_the_length_of_the_published_recipes(words
 
 
 def test_images_have_the_sizes_of_their_scales(teacher):
-    method = methods.make(config(teacher))
-    made = jax.eval_shape(lambda key: method.samples(method.init(key)), jax.random.key(0))
-    assert {k: v.shape for k, v in made.items()} == {'x2': (8, 24, 24, 1), 'x3': (8, 16, 16, 1), 'x4': (8, 12, 12, 1)}
+    made = {}
+    for name, net in methods.make(config(teacher)).nets.items():
+        if draw := models.pictures(net.module):
+            made[name] = jax.eval_shape(functools.partial(draw, net.module), models.shapes(net.module)).shape
+    assert made == {'generator_x2': (8, 24, 24, 1), 'generator_x3': (8, 16, 16, 1), 'generator_x4': (8, 12, 12, 1)}
 
 
 @pytest.mark.parametrize('loss, reduction, border', [('l1', 'mean', 'symmetric'), ('l2', 'sum', 'replicate')])
@@ -310,7 +317,8 @@ def test_a_rgb_teacher_of_one_scale(tmp_path):
     cfg.student = kdsr.model('edsr', blocks=1, features=4)
     before, [(after, metrics)] = run(cfg)
     assert min(moved(before, after).values()) > 0 and metrics['reconstruction'] > 0
-    assert jax.eval_shape(methods.make(cfg).samples, after)['x2'].shape == (8, 8, 8, 3)
+    draw = functools.partial(image_generator.pictures, methods.make(cfg).nets['generator_x2'].module)
+    assert jax.eval_shape(draw, {'params': after.nets['generator_x2'].params}).shape == (8, 8, 8, 3)
 
 
 def test_presets():

@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from kdsr import config as kdsr
-from kdsr import methods, models
+from kdsr import methods, models, nets
 from kdsr.methods import fakd
 from kdsr.models import exports
 from kdsr.types import Batch

@@ -233,7 +233,7 @@ def test_discriminator_equals_numpy(disc):
     x = leaky(x.reshape(3, -1) @ params['dense1']['kernel'] + params['dense1']['bias'])
     expected = (x @ params['dense2']['kernel'] + params['dense2']['bias'])[:, 0]
     stats = {'batch_stats': variables['batch_stats']}
-    logits, _ = quick(functools.partial(models.train_apply, net))(params, stats, images)
+    (logits, _), _ = quick(functools.partial(models.train_apply, net))(params, stats, images)
     assert logits.shape == (3,) and logits.dtype == jnp.float32
     np.testing.assert_allclose(logits, expected, atol=1e-4 * np.abs(expected).max())
 
@@ -245,7 +245,7 @@ def test_every_parameter_gets_a_gradient(disc):
 
     def loss(params):
         (sr, _), _ = models.train_apply(generator, params[0], {'batch_stats': ours['batch_stats']}, lr)
-        logits, _ = models.train_apply(disc[0], params[1], {'batch_stats': theirs['batch_stats']}, sr)
+        (logits, _), _ = models.train_apply(disc[0], params[1], {'batch_stats': theirs['batch_stats']}, sr)
         return jnp.sin(logits).sum()
 
     grads = quick(jax.grad(loss))((ours['params'], theirs['params']))
@@ -265,7 +265,7 @@ def test_bfloat16_keeps_statistics_and_results_in_float32(disc):
     def both(ours, theirs, lr):
         (sr, taps), vars = models.train_apply(generator, ours['params'], {'batch_stats': ours['batch_stats']}, lr)
         net = disc[0].clone(dtype='bfloat16')
-        logits, their_vars = models.train_apply(net, theirs['params'], {'batch_stats': theirs['batch_stats']}, sr)
+        (logits, _), their_vars = models.train_apply(net, theirs['params'], {'batch_stats': theirs['batch_stats']}, sr)
         return sr, logits, (vars, their_vars), taps
 
     sr, logits, vars, taps = jax.eval_shape(both, ours, theirs, lr)
@@ -285,7 +285,9 @@ def across_devices():
 
     def step(params, lr, axis=None, join=True):
         def loss(params):
-            (sr, _), vars = models.train_apply(net, params, {'batch_stats': variables['batch_stats']}, lr, axis if join else None)
+            (sr, _), vars = models.train_apply(
+                net, params, {'batch_stats': variables['batch_stats']}, lr, axis=axis if join else None
+            )
             return jnp.sin(sr).mean(), vars
 
         grads, vars = jax.grad(loss, has_aux=True)(params)
@@ -320,7 +322,7 @@ def test_every_batch_norm_joins_the_devices(disc):
     for net, variables, x, norm_layers in ((disc[0], disc[1], disc[2], 7), (generator, drawn(generator, lr), lr, 5)):
         for axis in ('data', None):
             stats = {'batch_stats': variables['batch_stats']}
-            run = functools.partial(models.train_apply, net, variables['params'], stats, x, axis)
+            run = functools.partial(models.train_apply, net, variables['params'], stats, x, axis=axis)
             program = str(jax.make_jaxpr(run, axis_env=[('data', 8)])())
             # jax before 0.8 writes the sums of a pair as one line with two results
             summed = [name for names in re.findall(r'^ *(.*) = psum\w*\[', program, re.M) for name in names.split()]
