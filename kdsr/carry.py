@@ -24,8 +24,7 @@ def over(before, names, state):
         raise ValueError(f"config.carry: this stage trains no network '{unknown[0]}' (networks: {', '.join(state.nets)})")
     folder = pathlib.Path(before) / 'resume'
     if not folder.is_dir():
-        listed = ', '.join(names)
-        raise FileNotFoundError(f'config.carry takes {listed} from {folder}, which was deleted: train the stage before again')
+        raise FileNotFoundError(f'config.carry needs {folder}, which was deleted: train the stage before again')
     saved = checkpoints.Checkpoints(folder)
     try:
         averaged = [name for name in names if name in state.ema and saved.has('ema', name)]

@@ -186,7 +186,10 @@ class Checkpoints:
             )
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), parallel.to_global(like))
         try:
-            wanted = ocp.args.PyTreeRestore(target, partial_restore=True) if partial else ocp.args.StandardRestore(target)
+            wanted = ocp.args.StandardRestore(target)
+            if partial:
+                places = ocp.checkpoint_utils.construct_restore_args(target)
+                wanted = ocp.args.PyTreeRestore(target, restore_args=places, partial_restore=True)
             found = self.manager.restore(step, args=ocp.args.Composite(state=wanted))['state']
         except OUTSIDE:
             raise

@@ -181,8 +181,13 @@ CHANGEABLE = ('name', 'benchmarks', 'save_every')
 RESUMABLE = (*CHANGEABLE, 'data.threads', 'data.cache_dir', 'data.validation_images', 'log_every')
 
 
-def require_same(config, folder):
+RETIRED = ('interpolate',)  # fields of older runs that nothing reads any more; they never changed weights
+
+
+def require_same(config, folder, method=None):
     """{field: (old, new)} of what `config` changes in the run in `folder`, {} for a new run.
+
+    A field that the run does not have, since an older kdsr began it, counts as its default; method: those of the method's block.
 
     Raises ValueError naming the first field that would change the run's weights, or a config.json that is damaged.
     """
@@ -197,6 +202,9 @@ def require_same(config, folder):
             f'{path} is damaged ({e}), so that nothing tells whether this is the config of the run: bring it back, or delete it '
             f'and the run goes on with this config'
         ) from e
+    usual = flat(json.loads(json.dumps(base().to_dict() | {'method': method or {}})))
+    before = {k: v for k, v in before.items() if k not in RETIRED}
+    before |= {k: usual[k] for k in now if k in usual and k not in before}
     changed = {k: (before.get(k), now.get(k)) for k in {**before, **now} if before.get(k) != now.get(k)}
     for key, (old, new) in changed.items():
         if key not in RESUMABLE and (reason := fixed(key, old, new, config)) is not None:

@@ -28,8 +28,7 @@ def trained(name, args, cfg, field, init='', exported=True):
       field: the config's field that asks for it, for messages. init, exported: as of `Trained`.
     """
     try:
-        own = models.network_fields(models.network_class(name))
-        module = models.build(name, **({'dtype': cfg.dtype} if 'dtype' in own else {}), **args)
+        module = models.build_in(cfg.dtype, name, **args)
     except ValueError as e:
         raise ValueError(f'{field}: {e}') from e
     return Trained(module, name, dict(args), init, exported)
@@ -41,7 +40,7 @@ def start(net, key):
     Raises FileNotFoundError and ValueError as `models.load` does, also where the export is another network.
     """
     if not net.init:
-        return models.init(net.module, key, *(jnp.zeros(x.shape, x.dtype) for x in models.example(net.module)))
+        return models.init(net.module, key, *jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), models.example(net.module)))
     _, variables = exports.read(net.init)
     exports.check(variables, models.shapes(net.module), net.init)
     return jax.tree.map(jnp.asarray, variables)

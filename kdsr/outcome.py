@@ -122,7 +122,9 @@ class Outcome:
         fns = {'bicubic': self.others['bicubic'], 'student': student, **others}
         extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
         found = evaluate.results(fns, self.sets, config.scale, extra=extra)
-        costs = {k: cost.summary(v) for k, v in fns.items() if k != 'bicubic'}
+        networks = {k: v for k, v in fns.items() if k != 'bicubic'}
+        sizes = [size for v in networks.values() if (size := models.only_size(v.module))]
+        costs = {k: cost.summary(v, (1, *(sizes or [(120, 160)])[0])) for k, v in networks.items()}
         results = {**found, 'cost': costs, **facts}
         if parallel.is_main():
             self.export(state, found['student'], facts)

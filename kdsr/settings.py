@@ -111,11 +111,13 @@ def place(config, path, text):
         if not hasattr(block, 'items') or parent not in block:
             raise unknown(config, block, prefix + '.'.join(parents[: i + 1]))
         block = block[parent]
-    known = hasattr(block, 'items') and (name in block or '.'.join(parents) in OPEN or (not parents and name in OPTIONAL))
+    # an optimiser block of a network's own may be empty in the file
+    more = optim.DEFAULTS if parents and parents[-1].endswith('optimizer') else {} if parents else OPTIONAL
+    known = hasattr(block, 'items') and (name in block or '.'.join(parents) in OPEN or name in more)
     if not known:
         raise unknown(config, block, path)
     with block.unlocked(), block.ignore_type():
-        block[name] = value(text, block.get(name, OPTIONAL.get(name)), f'--config.{path}={text}')
+        block[name] = value(text, block.get(name, more.get(name)), f'--config.{path}={text}')
 
 
 def stage_block(config, which, field):

@@ -51,7 +51,7 @@ def keep_order(name, stages, workdir):
 
 def finished(stage, folder, results):
     """The `results` of a stage with nothing left to train, with those of benchmarks asked for since; None where there is."""
-    changed = configs.require_same(stage, folder)
+    changed = configs.require_same(stage, folder, methods.defaults(stage.method.name))
     if results['steps'] < stage.steps:
         writers.say(f'{folder} was finished at step {results["steps"]} and goes on to step {stage.steps}')
         return None

@@ -22,7 +22,7 @@ def train(config, workdir, before=None):
     Files: config.json, metrics.jsonl, tensorboard/, resume/, samples/*.png, export/<net>/, results.json.
     """
     workdir = pathlib.Path(workdir)
-    changed = configs.require_same(config, workdir)
+    changed = configs.require_same(config, workdir, methods.defaults(config.method.name))
     for field, (old, new) in changed.items():
         writers.say(f'going on with {field}={new!r} (was {old!r})')
     parallel.check_batch_size(config.batch_size)

@@ -8,7 +8,7 @@ import tiny
 from test_data_free import table
 from test_fakd import experiment
 
-from kdsr import compiled, methods, models, nets, train
+from kdsr import compiled, methods, models, nets
 from kdsr import config as kdsr
 from kdsr.models import discriminator_esrgan, exports
 from kdsr.types import Batch
@@ -80,19 +80,6 @@ def test_the_critic_starts_from_given_weights(room, batch, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, given.params, variables['params'])
 
 
-def test_a_blend_lies_between_the_first_weights_and_the_last(room, tmp_path):
-    """ESRGAN's network interpolation: 0.2 of what training began with and 0.8 of what it ended with."""
-    cfg = tiny.config(room / 'images', '', steps=2, student=kdsr.model('edsr', blocks=3, features=12))
-    cfg.method = {'name': 'supervised', 'loss': 'l1'}
-    cfg.update({'student_init': str(room / 'teacher'), 'interpolate': 0.8, 'export': 'latest'})
-    results = train.train(cfg, tmp_path / 'run')
-    flat = lambda path: exports.flatten(exports.read(path)[1])
-    first, last, blend = map(flat, (room / 'teacher', tmp_path / 'run', tmp_path / 'run' / 'export' / 'student_blended'))
-    for key, value in blend.items():
-        np.testing.assert_allclose(value, 0.2 * first[key] + 0.8 * last[key], atol=1e-7)
-    assert 'validation/x2' in results['blended'] and any(not np.array_equal(first[k], last[k]) for k in first)
-
-
 def test_the_docstring_of_the_paper_recipe_names_its_values():
     """What it says of this side is what the config has; the other is E3_Distill_ESRGAN's train.py and config.yaml."""
     said = {field: values.split(maxsplit=1) for field, values in table('compressed_esrgan').items()}
@@ -110,9 +97,3 @@ def test_the_docstring_of_the_paper_recipe_names_its_values():
         for field, there in released.items():
             assert said[field][0] == str(config[field]) and said[field][1].startswith(there) and str(config[field]) != there
     assert config['method.disc_optimizer.eps'] == config['optimizer.eps'] and config['method.disc_init'] == ''
-
-
-def test_a_blend_needs_a_start(room):
-    cfg = tiny.config(room / 'images', '', interpolate=0.8)
-    with pytest.raises(ValueError, match='config.interpolate=0.8 .* below 1 needs config.student_init'):
-        kdsr.check(cfg)

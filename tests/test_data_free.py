@@ -302,7 +302,7 @@ def test_an_event_renews_the_optimiser_and_leaves_every_weight():
 
 def test_a_dirac_block_changes_nothing(teacher):
     cfg = config(teacher, growth={'events': 3, 'every': 2, 'new_block': 'dirac'})
-    state = methods.make(cfg).init(jax.random.key(0), BATCH)
+    state = methods.make(cfg).init(jax.random.key(0))
     net, x = models.build('vdsr', features=4, blocks=3), jnp.asarray(np.random.default_rng(0).random((1, 12, 12, 1), np.float32))
     images = [net.apply({'params': state.nets['student'].params}, x, active=k, method='refine')[0] for k in (1, 2, 3)]
     np.testing.assert_array_equal(images[0], images[1])
@@ -373,7 +373,7 @@ def test_the_docstring_names_every_difference_of_paper_and_released():
 )
 def test_errors_name_the_field(teacher, values, message):
     with pytest.raises(ValueError) as error:
-        methods.make(config(teacher, **values)).init(jax.random.key(0), BATCH)
+        methods.make(config(teacher, **values)).init(jax.random.key(0))
     assert message in str(error.value)
 
 

@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from kdsr import config as kdsr
-from kdsr import methods, models, nets
+from kdsr import fields, methods, models, nets
 from kdsr.methods import fakd
 from kdsr.models import exports
 from kdsr.types import Batch
@@ -43,7 +43,7 @@ def test_composite_equals_the_original_code(x64, tolerance):
         block = kdsr.model('edsr')
         block.update(tiny.METHOD)
         distances = fakd.transforms(block)
-        weights = fakd.parse_transforms('10*spatial+2*attention', distances)
+        weights = fields.weighted('transforms', '10*spatial+2*attention', distances)
         total, parts = fakd.objective(
             sr, hr, tr, ours, theirs, alpha=0.5, w_affinity=1.0, weights=weights, distances=distances, pixel_range=255.0
         )

@@ -71,7 +71,7 @@ def test_each_technique_trains_its_players(room, batch, technique, nets):
 
 
 def test_g2g_al_is_gan2g_al_with_another_teacher():
-    assert srgan_kd.CRITICS['g2g_al'] == srgan_kd.CRITICS['gan2g_al']
+    assert srgan_kd.TECHNIQUES['g2g_al'] == srgan_kd.TECHNIQUES['gan2g_al']
 
 
 def test_losses_are_the_papers_sums(room, batch):
@@ -161,7 +161,7 @@ def test_a_student_starts_from_given_weights(room, batch):
     first = methods.make(tiny.gan(room)).init(jax.random.key(3), batch).nets['student']
     args = {'scale': 2, 'blocks': 2, 'features': 8}
     exports.save(room / 'start', name='srresnet', args=args, variables={'params': first.params, **first.vars})
-    given = methods.make(tiny.gan(room, student_init=str(room / 'start'))).init(jax.random.key(0), batch).nets['student']
+    given = methods.make(tiny.gan(room, student_init=str(room / 'start'))).init(jax.random.key(0)).nets['student']
     assert equal(given.params, first.params) and equal(given.vars, first.vars)
     with pytest.raises(ValueError, match='do not fit: missing batch_stats/block1/bn1/mean'):
-        methods.make(tiny.gan(room, student_init=str(room / 'teacher'))).init(jax.random.key(0), batch)
+        methods.make(tiny.gan(room, student_init=str(room / 'teacher'))).init(jax.random.key(0))

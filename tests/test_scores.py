@@ -12,7 +12,7 @@ import tiny
 from PIL import Image
 
 from kdsr import config as kdsr
-from kdsr import crops, curves, evaluate, models, outcome, report, runs, train, writers
+from kdsr import crops, curves, evaluate, models, nets, outcome, report, runs, train, writers
 from kdsr.data import benchmarks
 from kdsr.protocols import PROTOCOLS
 
@@ -66,6 +66,11 @@ def config(room, images='images', **values):
     return cfg
 
 
+def made_of(cfg, workdir):
+    """The Outcome of a run that trains a student alone."""
+    return outcome.Outcome(cfg, workdir, {'student': nets.student(cfg)})
+
+
 def test_bad_pictures_are_said_at_the_start_and_others_take_their_place(tmp_path, caplog):
     tiny.folder(tmp_path / 'images', count=4)
     for name, side in (('~1', 10), ('~2', 12)):  # the last by name would be validation
@@ -73,22 +78,22 @@ def test_bad_pictures_are_said_at_the_start_and_others_take_their_place(tmp_path
     for name, side in (('a', 10), ('b', 40)):
         (tmp_path / 'set').mkdir(exist_ok=True)
         Image.fromarray(tiny.picture(side, side, 1)).save(tmp_path / 'set' / f'{name}.png')
-    made = outcome.Outcome(config(tmp_path, benchmarks=str(tmp_path / 'set')), tmp_path / 'run')
+    made = made_of(config(tmp_path, benchmarks=str(tmp_path / 'set')), tmp_path / 'run')
     assert [e.name for e in made.sets['validation']] == ['0003'] and [e.name for e in made.sets['set']] == ['b']
     assert '0003' not in made.training.names
     assert 'are smaller than 16x16: others are held out instead' in said(caplog)
     assert '1 of 2 images in set are smaller than 16x16 and left out: a' in said(caplog)
     with pytest.raises(FileNotFoundError, match='no folder .*nowhere'):
-        outcome.Outcome(config(tmp_path, benchmarks=str(tmp_path / 'nowhere')), tmp_path / 'run')
+        made_of(config(tmp_path, benchmarks=str(tmp_path / 'nowhere')), tmp_path / 'run')
     tiny.folder(tmp_path / 'one', count=1)
     with pytest.raises(ValueError, match='leaves no image for validation: it takes two, of at least 16x16'):
-        outcome.Outcome(config(tmp_path, 'one'), tmp_path / 'run')
+        made_of(config(tmp_path, 'one'), tmp_path / 'run')
 
 
 def test_validation_pictures_that_are_too_small_are_counted_once(tmp_path, caplog):
     tiny.folder(tmp_path / 'images', count=50)
     Image.fromarray(flat(10)).save(tmp_path / 'images' / '0024.png')
-    made = outcome.Outcome(config(tmp_path), tmp_path / 'run')
+    made = made_of(config(tmp_path), tmp_path / 'run')
     assert [e.name for e in made.examples] == ['0049']
     assert f"1 of 2 validation images in '{tmp_path}/images' are smaller than 16x16 and left out: 0024" in said(caplog)
 
@@ -197,7 +202,7 @@ def test_samples_are_cuts_of_what_the_network_makes_of_the_whole_picture(tmp_pat
     """Also of a network that looks everywhere (RCAN's channel attention)."""
     tiny.folder(tmp_path / 'images', count=2, height=240, width=280)
     cfg, rows = config(tmp_path), []
-    made = outcome.Outcome(cfg, tmp_path / 'run')
+    made = made_of(cfg, tmp_path / 'run')
     if kind == 'vdsr':
         network = models.load(tiny.luminance(tmp_path / 'net'), scale=2)
     elif kind == 'edsr':
@@ -223,7 +228,7 @@ def test_samples_are_cuts_of_what_the_network_makes_of_the_whole_picture(tmp_pat
 
 def test_samples_say_whose_picture_they_show(tmp_path, monkeypatch):
     tiny.folder(tmp_path / 'images', count=2)
-    made, rows = outcome.Outcome(config(tmp_path), tmp_path / 'run'), []
+    made, rows = made_of(config(tmp_path), tmp_path / 'run'), []
     made.examples, made.others = taught(), {'bicubic': evaluate.bicubic(2)}
     monkeypatch.setattr(writers, 'comparison', lambda given, path, **_: rows.extend(given))
     made.picture(evaluate.bicubic(2), 1, writers.Writer(tmp_path, 0, active=False))

@@ -30,7 +30,7 @@ def trained(monkeypatch):
     """What `stages.run` trains instead of networks: a file of each stage, as training leaves it."""
     seen = []
 
-    def train(stage, folder):
+    def train(stage, folder, before):
         seen.append(stage.name)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'config.json').write_text(json.dumps({'name': stage.name}))
@@ -111,7 +111,7 @@ def test_a_damaged_order_is_named(tmp_path, text):
 
 def test_the_order_is_on_disk_before_anything_is_trained(tmp_path, trained, monkeypatch):
     seen = []
-    monkeypatch.setattr(stages.train, 'train', lambda stage, folder: seen.append(exports.stages(folder.parent)))
+    monkeypatch.setattr(stages.train, 'train', lambda stage, folder, before: seen.append(exports.stages(folder.parent)))
     stages.run(config('z', 'a'), tmp_path / 'run')
     assert seen == [('whole', ['z', 'a'])] * 2
 

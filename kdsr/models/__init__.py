@@ -43,6 +43,12 @@ def build(name, **kwargs):
     return made(name, network_class(name), kwargs)
 
 
+def build_in(dtype, name, **kwargs):
+    """`build`, computing in `dtype` if the network has that field."""
+    own = network_fields(network_class(name))
+    return build(name, **kwargs, **({'dtype': dtype} if 'dtype' in own and 'dtype' not in kwargs else {}))
+
+
 def made(name, network, kwargs):
     """`network(**kwargs)`, a linen module that messages call `name`; ValueError as `build`'s."""
     fields = network_fields(network)
@@ -163,7 +169,7 @@ def network(path, dtype='float32'):
     """(module, variables, card) of any exported network, a discriminator for example; errors as of `load`."""
     card, variables = exports.read(path)
     permitted(card['model'], path)
-    net = build(card['model'], **{**card['args'], 'dtype': dtype})
+    net = build_in(dtype, card['model'], **{k: v for k, v in card['args'].items() if k != 'dtype'})
     exports.check(variables, shapes(net), path)
     return net, variables, card
 
