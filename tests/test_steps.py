@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 from tensorboardX.proto import event_pb2
 
 from kdsr import config as kdsr
@@ -166,3 +167,27 @@ def test_the_rate_is_in_both_logs(tmp_path):
         found |= {value.tag: (event.step, value.simple_value) for value in event.summary.value}
         at += length + 16
     assert found == {'l1': (2, 3.0), 'learning_rate/student': (2, 0.25)}
+
+
+def online(stop):
+    """FLOPs of a step of a student and a teacher that trains beside it, whose image the student learns through a fixed network."""
+    student, teacher, look = (nn.Conv(width, (3, 3)) for width in (3, 3, 8))
+    x, key = jnp.zeros((2, 16, 16, 3)), jax.random.key(0)
+    fixed = look.init(key, x)
+    rules = {name: optax.sgd(1e-2) for name in ('student', 'teacher')}
+    state = steps.create(key, {'student': student.init(key, x), 'teacher': teacher.init(key, x)}, rules)
+
+    def losses(params, ctx):
+        ours = student.apply({'params': params['student']}, ctx.batch.lr)
+        theirs = teacher.apply({'params': params['teacher']}, ctx.batch.lr)
+        aim = jax.lax.stop_gradient(theirs) if stop else theirs
+        distil = jnp.abs(jnp.sin(look.apply(fixed, ours)) - jnp.sin(look.apply(fixed, aim))).mean()
+        return {'student': distil, 'teacher': jnp.square(theirs - ctx.batch.hr).mean()}, ({}, {})
+
+    lowered = jax.jit(steps.players(losses, rules)).lower(state, {}, Batch(x, x))
+    return lowered.compile().cost_analysis()['flops']
+
+
+def test_a_network_that_is_anothers_target_costs_no_backward_pass():
+    """Nothing says stop_gradient, and the step costs what it would cost if something did."""
+    assert online(stop=False) == online(stop=True) > 5e5

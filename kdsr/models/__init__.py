@@ -30,7 +30,7 @@ def names():
     return GENERATORS
 
 
-def build(name, **kwargs):
+def build(name, /, **kwargs):
     """An untrained network, a `flax.linen.Module`, e.g. a generator: `(image, taps) = net.apply({'params': ...}, lr)`.
 
     Args:
@@ -43,7 +43,7 @@ def build(name, **kwargs):
     return made(name, network_class(name), kwargs)
 
 
-def build_in(dtype, name, **kwargs):
+def build_in(dtype, name, /, **kwargs):
     """`build`, computing in `dtype` if the network has that field."""
     own = network_fields(network_class(name))
     return build(name, **kwargs, **({'dtype': dtype} if 'dtype' in own and 'dtype' not in kwargs else {}))
