@@ -26,7 +26,7 @@ import sys
 from absl import flags
 from arms import STUDIES
 
-from kdsr import commands, evaluate, writers
+from kdsr import commands, console, evaluate, writers
 
 OUT = flags.DEFINE_string('out', None, 'folder of the runs: OUT/<arm>_<seed>', required=True)
 STUDY = flags.DEFINE_enum('study', 'fakd', list(STUDIES), 'which experiment')
@@ -105,7 +105,7 @@ def main(_):
     cores, pinned = queue.Queue(), JOBS.value > 1 and hasattr(os, 'sched_setaffinity')
     for i in range(JOBS.value):
         cores.put(sorted(os.sched_getaffinity(0))[i % len(os.sched_getaffinity(0))] if pinned else None)
-    show = commands.progress('runs')
+    show = console.progress('runs')
     with concurrent.futures.ThreadPoolExecutor(JOBS.value) as pool:
         waiting = [pool.submit(run, job, cores) for job in jobs]
         for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):

@@ -13,17 +13,16 @@ once, and not every patch of every step.
 """
 
 import json
-import os
 import pathlib
-import shutil
 
 import numpy as np
 from absl import flags
 from PIL import Image
 
-from kdsr import commands, metrics, models, writers
+from kdsr import commands, console, metrics, models, writers
 from kdsr.data import benchmarks, layouts, sources
 from kdsr.data.resize import downscale
+from kdsr.paths import written
 
 MODEL = flags.DEFINE_string('model', None, 'export, run or shipped name', required=True)
 DATA = flags.DEFINE_list('data', None, 'folders of images or of pairs, comma-separated; @2 halves the images first', required=True)
@@ -42,25 +41,21 @@ def main(_):
             old = '' if (target / layouts.CARD).is_file() else f', without {layouts.CARD}: delete it to have it made anew'
             writers.say(f'{target} is there and kept{old}')
             continue
-        temporary = target.with_name(f'.{target.name}.{os.getpid()}')
         source = sources.folder(folder, scale=s)
         source = source.take(i for i, shape in enumerate(source.shapes) if min(shape) >= s)
-        show = commands.progress(name)
-        try:
+        card = {'teacher': MODEL.value, 'scale': s, 'source': folder, **({'truth': 'truth'} if TRUTH.value else {})}
+        show = console.progress(name)
+        with written(target) as part:
             for i in range(len(source)):
                 # of a teacher's pictures the truth, where it is known
                 ((stem, lr, hr),) = benchmarks.collect([source.entry(i)], s, downscale, source.where)
                 sr = np.asarray(teacher(np.float32(lr[None]) / np.float32(255)))[0]
                 images = {'HR': np.uint8(np.round(255 * metrics.quantise(sr))), f'LR_x{s}': lr, 'truth': hr}
-                for part in list(images)[: 2 + TRUTH.value]:
-                    (temporary / part).mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(images[part]).save(temporary / part / f'{stem}.png')
+                for kind in list(images)[: 2 + TRUTH.value]:
+                    (part / kind).mkdir(parents=True, exist_ok=True)
+                    Image.fromarray(images[kind]).save(part / kind / f'{stem}.png')
                 show(i + 1, len(source))
-            card = {'teacher': MODEL.value, 'scale': s, 'source': folder, **({'truth': 'truth'} if TRUTH.value else {})}
-            (temporary / layouts.CARD).write_text(json.dumps(card, indent=1) + '\n')
-            os.replace(temporary, target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            (part / layouts.CARD).write_text(json.dumps(card, indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -4,7 +4,6 @@ import functools
 import os
 import re
 import sys
-import time
 
 import jax
 from absl import app, flags, logging
@@ -96,22 +95,3 @@ def cache():
         folder = expanded(os.environ.get('KDSR_CACHE') or '~/.cache/kdsr') / 'xla'
         jax.config.update('jax_compilation_cache_dir', str(folder))
         jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.5)
-
-
-def progress(label):
-    """`show(done, total)`: a progress bar with ETA on stderr, by a clock that starts now.
-
-    A terminal sees it move, a log file gets one line at the end.
-    """
-    began = time.perf_counter()
-
-    def show(done, total):
-        passed = time.perf_counter() - began
-        left = writers.duration(passed * (total - done) / max(done, 1))
-        if sys.stderr.isatty():
-            bar, end = '#' * (20 * done // total), '\n' if done == total else ''
-            print(f'\r{label} [{bar:20}] {done}/{total} ETA {left} ', end=end, file=sys.stderr, flush=True)
-        elif done == total:
-            writers.say(f'{label} {done}/{total} in {writers.duration(passed)}')
-
-    return show

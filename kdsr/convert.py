@@ -8,8 +8,6 @@ python -m kdsr.convert vgg19.pth --model=vgg --out=../weights/vgg19 --arg weight
 
 import ast
 import hashlib
-import os
-import shutil
 from typing import NamedTuple
 
 import jax
@@ -19,7 +17,7 @@ from absl import flags
 from kdsr import commands, foreign, models
 from kdsr.foreign import bounds, formats, names
 from kdsr.models import exports
-from kdsr.paths import beside, expanded
+from kdsr.paths import expanded, written
 
 
 class Made(NamedTuple):
@@ -80,13 +78,8 @@ def convert(source, model, out, *, args=None, dtype='float32', key='', max_gib=b
     with source.open('rb') as file:
         card = {'source': {'file': source.name, 'sha256': hashlib.file_digest(file, 'sha256').hexdigest()}}
     card |= getattr(foreign.model(read.model), 'CARD', {})
-    temporary = beside(out, f'.{os.getpid()}.tmp')
-    try:
-        saved = {'name': read.model, 'args': read.args, 'variables': read.variables, 'dtype': dtype}
-        card = exports.save(temporary, **saved, **card)
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with written(out) as part:
+        card = exports.save(part, name=read.model, args=read.args, variables=read.variables, dtype=dtype, **card)
     return Made(card, weights.taken, tuple(a for a in read.assumed if a not in given), weights.others, not model)
 
 

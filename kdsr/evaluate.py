@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from kdsr import commands, metrics, models, writers
+from kdsr import commands, console, metrics, models, writers
 from kdsr.data import benchmarks
 from kdsr.data.resize import imresize
 from kdsr.models import exports, perceptual
@@ -229,7 +229,7 @@ def main(_):
         sets |= {(name, scale): e for name, e in fitting(found_sets, scale, [fn]).items()}
     for (name, scale), examples in sets.items():
         fn, name = self_ensemble(fns[scale]) if flag.self_ensemble else fns[scale], f'{name}/x{scale}'
-        show = commands.progress(name)
+        show = console.progress(name)
         found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show, extra=extra)
         if examples.teacher:
             teachers[name] = score_teacher(examples, scale, protocol=flag.protocol, extra=extra)

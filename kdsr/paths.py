@@ -1,8 +1,10 @@
-"""Paths: what people write, `~` and `~user`, and what a file is called until it is whole."""
+"""Paths: what people write, `~` and `~user`, and files that appear whole or not at all."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
+import shutil
 
 LONGEST = 100  # bytes; names may have 255, on some encrypted disks 143
 
@@ -24,3 +26,27 @@ def beside(path, ending):
     path = pathlib.Path(path)
     name = os.fsencode(path.name)
     return path.with_name(f'.{path.name if len(name) <= LONGEST else hashlib.sha256(name).hexdigest()[:32]}{ending}')
+
+
+@contextlib.contextmanager
+def written(path):
+    """The hidden name beside `path`, of its ending, by which to write a file or a folder: it becomes `path` when the block ends.
+
+    Where the block fails it is deleted. A kill or a full disk at any moment leaves the old `path` or the new one, never half. A
+    folder replaces an empty one only.
+    """
+    path = expanded(path)
+    part = beside(path, f'.{os.getpid()}.part{path.suffix}')
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        remove(part)
+
+
+def remove(path):
+    """Deletes a file or folder; it may be missing."""
+    path = pathlib.Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)

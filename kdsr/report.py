@@ -16,7 +16,7 @@ import pathlib
 
 from absl import flags
 
-from kdsr import commands, crops, curves, runs, tables, writers
+from kdsr import commands, console, crops, curves, runs, tables, writers
 from kdsr.paths import expanded
 
 COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
@@ -148,7 +148,7 @@ def define_flags():
 def main(argv):
     """Runs the command."""
     flag = flags.FLAGS
-    show = commands.progress('crops')
+    show = console.progress('crops')
     text, files = report(argv[1:], flag.out, data=flag.data, images=flag.images, progress=show)
     print(f'{text}\n\nin {flag.out}: {", ".join(files)}')
 

@@ -11,7 +11,7 @@ import time
 
 from absl import flags, logging
 
-from kdsr import commands, models, pictures, tiling, writers
+from kdsr import commands, console, models, pictures, tiling, writers
 from kdsr.evaluate import self_ensemble
 from kdsr.pictures import files
 
@@ -97,7 +97,7 @@ def one(enlarge, job, picture, dtype, factor, quality):
     """Writes one picture and returns its number of pixels; `enlarge` is `tiling.bands` but for the image, size and dtype."""
     height, width, channels = picture.pixels.shape
     size = tuple(max(1, math.floor(side * factor + 0.5)) for side in (height, width))
-    show = commands.progress(f'{job.source.name} {width}x{height} -> {job.target.name} {size[1]}x{size[0]}')
+    show = console.progress(f'{job.source.name} {width}x{height} -> {job.target.name} {size[1]}x{size[0]}')
     job.target.parent.mkdir(parents=True, exist_ok=True)
     blocks = enlarge(picture.pixels, size=size, dtype=dtype, progress=show)
     pictures.write(job.target, blocks, (*size, channels), dtype, job.form, icc=picture.icc, quality=quality)

@@ -5,26 +5,14 @@ import math
 import os
 import pathlib
 import re
-import sys
 import time
 
 import numpy as np
 import tensorboardX
 from PIL import Image, ImageDraw
 
-from kdsr.paths import beside, expanded
-
-
-def duration(seconds):
-    """Seconds as '0:42', '12:05' or '3:20:07'."""
-    minutes, s = divmod(int(seconds + 0.5), 60)
-    hours, m = divmod(minutes, 60)
-    return f'{hours}:{m:02}:{s:02}' if hours else f'{m}:{s:02}'
-
-
-def say(text):
-    """One line for the console, at once."""
-    print(text, file=sys.stderr, flush=True)
+from kdsr.console import duration, say
+from kdsr.paths import written
 
 
 def table(rows, columns):
@@ -37,13 +25,10 @@ def table(rows, columns):
 
 def replace(path, text):
     """Writes a whole text file: a kill or a full disk at any moment leaves the old one or the new one, never half."""
-    path = expanded(path)
-    temporary = beside(path, '.tmp')
-    with temporary.open('w') as file:
+    with written(path) as part, part.open('w') as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def repair(path, step):
@@ -91,9 +76,8 @@ def comparison(rows, path, *, height=256):
     sheet = Image.new('RGB', (max(b.width for b in bands), sum(b.height for b in bands)), 'white')
     for i, band in enumerate(bands):
         sheet.paste(band, (0, sum(b.height for b in bands[:i])))
-    temporary = pathlib.Path(path).with_suffix('.tmp.png')
-    sheet.save(temporary)
-    os.replace(temporary, path)
+    with written(path) as part:
+        sheet.save(part)
 
 
 def _labelled(label, image, height):

@@ -15,7 +15,7 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from kdsr import commands, critics, methods, models, nets, settings, stages, train
+from kdsr import commands, console, critics, methods, models, nets, settings, stages, train
 from kdsr import config as kdsr
 from kdsr.outcome import Outcome
 from kdsr.types import Batch
@@ -454,7 +454,7 @@ def test_values_of_overrides_have_the_type_of_their_field():
 def test_the_clock_of_a_progress_line_starts_before_the_first_item(monkeypatch, capsys):
     now = iter((100.0, 107.0, 114.0))
     monkeypatch.setattr(time, 'perf_counter', lambda: next(now))
-    show = commands.progress('work')
+    show = console.progress('work')
     show(1, 2)
     show(2, 2)
     assert capsys.readouterr().err == 'work 2/2 in 0:14\n'

@@ -363,7 +363,7 @@ def test_prepare_and_array_record_are_lossless(tmp_path):
     train, validation = sources.split(source)  # pieces of one picture overlap: none may be on both sides
     assert validation.names == tuple(f'0004_s{k:03}' for k in range(4)) and len(train) == 8
     assert batches(train, 2)[1][0].shape == (4, 8, 8, 3)
-    assert not list(tmp_path.glob('*sub*.tmp'))
+    assert not list(tmp_path.glob('.*sub*'))
     with pytest.raises(FileExistsError, match='has files'):
         prepare.prepare(root, out)
     with pytest.raises(ValueError, match='multiples of 3'):

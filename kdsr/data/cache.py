@@ -8,8 +8,6 @@ import hashlib
 import json
 import mmap
 import os
-import pathlib
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +16,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from kdsr import commands
-from kdsr.paths import expanded
+from kdsr import console
+from kdsr.paths import expanded, written
 
 MAGIC = b'kdsr-images-1'
 
@@ -124,25 +122,20 @@ def _build(entries, stamps, path):
     label = f'decoding {len(entries)} images once'
     logging.info('%s into %s', label, path)
     index = {'stamps': stamps, 'images': [], 'skipped': []}
-    threads, show = min(os.cpu_count() or 1, 8), commands.progress(label)
-    handle, temporary = tempfile.mkstemp('.tmp', path.stem + '.', path.parent)
-    try:
-        with open(handle, 'wb') as file, ThreadPoolExecutor(threads) as pool:
-            # a few at a time: `map` over everything would hold what is decoded ahead of the disk in memory
-            for first in range(0, len(entries), 2 * threads):
-                some = entries[first : first + 2 * threads]
-                for entry, (images, reason) in zip(some, pool.map(load, some), strict=True):
-                    if reason:
-                        index['skipped'].append([entry.name, reason])
-                    else:
-                        hr, lr = (_append(file, image) for image in images)
-                        index['images'].append({'name': entry.name, 'hr': hr, 'lr': lr})
-                show(first + len(some), len(entries))
-            footer = json.dumps(index).encode()
-            file.write(footer + len(footer).to_bytes(8, 'little') + MAGIC)
-        os.replace(temporary, path)
-    finally:
-        pathlib.Path(temporary).unlink(missing_ok=True)
+    threads, show = min(os.cpu_count() or 1, 8), console.progress(label)
+    with written(path) as part, open(part, 'wb') as file, ThreadPoolExecutor(threads) as pool:
+        # a few at a time: `map` over everything would hold what is decoded ahead of the disk in memory
+        for first in range(0, len(entries), 2 * threads):
+            some = entries[first : first + 2 * threads]
+            for entry, (images, reason) in zip(some, pool.map(load, some), strict=True):
+                if reason:
+                    index['skipped'].append([entry.name, reason])
+                else:
+                    hr, lr = (_append(file, image) for image in images)
+                    index['images'].append({'name': entry.name, 'hr': hr, 'lr': lr})
+            show(first + len(some), len(entries))
+        footer = json.dumps(index).encode()
+        file.write(footer + len(footer).to_bytes(8, 'little') + MAGIC)
 
 
 def load(entry):
@@ -168,6 +161,6 @@ def _append(file, image):
 
 def _remove_leftovers(path):
     """Deletes half-written files of killed runs; one that still grows belongs to a run beside this one."""
-    for old in path.parent.glob(path.stem + '.*.tmp'):
+    for old in path.parent.glob(f'.{path.name}.*.part{path.suffix}'):
         if time.time() - old.stat().st_mtime > 3600:
             old.unlink(missing_ok=True)

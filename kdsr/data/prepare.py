@@ -7,14 +7,12 @@ Train on them with config.data = {source: 'array_record', path: '../data/div2k_s
 """
 
 import json
-import os
-import shutil
 
 from absl import flags, logging
 
-from kdsr import commands
+from kdsr import console
 from kdsr.data import cache, layouts, records
-from kdsr.paths import beside, expanded
+from kdsr.paths import expanded, written
 
 
 def starts(length, size, step):
@@ -62,41 +60,43 @@ def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=No
     items = layouts.entries(path, scale=scale, downscale=downscale, images=images)
     info = {'count': 0, 'size': size, 'step': step, 'downscale': downscale, 'scale': scale, 'source': str(path)}
     info |= {'images': images, 'names': [], 'groups': [], 'shapes': [], 'skipped': []}
-    larger, pairs = [], 0
-    temporary = beside(out, f'.{os.getpid()}.tmp')
-    temporary.mkdir(parents=True)
     try:
-        writer = records.writer(temporary)
-        for done, entry in enumerate(items, 1):
-            image, reason = cache.load(entry)
-            if reason:
-                logging.warning('%s skipped: %s', entry.name, reason)
-                info['skipped'].append([entry.name, reason])
-            else:
-                pairs += image[1] is not None
-                larger += [entry.name] if layouts.is_larger(*image, scale) else []
-                for n, (hr, lr) in enumerate(cut(*image, size=size, step=step, scale=scale)):
-                    writer.write(records.pack(hr, lr))
-                    info['names'].append(f'{entry.name}_s{n:03}')
-                    info['groups'].append(entry.name)
-                    info['shapes'].append(hr.shape[:2])
-                    if any(item.taught for item in items):
-                        info.setdefault('teachers', []).append(entry.taught.teacher if entry.taught else '')
-            if progress:
-                progress(done, len(items))
-        writer.close()
-        layouts.say_larger(larger, pairs, f"'{path}'", scale)
-        info['count'] = len(info['names'])
-        if not info['count']:
-            name, reason = info['skipped'][0]
-            raise ValueError(f"none of the {len(items)} images in '{path}' can be used, e.g. {name}: {reason}")
-        (temporary / 'info.json').write_text(json.dumps(info) + '\n')
-        os.replace(temporary, out)
+        with written(out) as part:
+            part.mkdir(parents=True)
+            gather(items, part, info, progress)
+            if not info['count']:
+                name, reason = info['skipped'][0]
+                raise ValueError(f"none of the {len(items)} images in '{path}' can be used, e.g. {name}: {reason}")
+            (part / 'info.json').write_text(json.dumps(info) + '\n')
     except RuntimeError as e:  # what ArrayRecord raises where the disk is full
         raise OSError(f"cannot write the sub-images of '{out}': {e}") from e
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return info
+
+
+def gather(items, folder, info, progress=None):
+    """Writes the sub-images of `items` to `folder`, and what they are to `info`."""
+    writer, scale = records.writer(folder), info['scale']
+    larger, pairs = [], 0
+    for done, entry in enumerate(items, 1):
+        image, reason = cache.load(entry)
+        if reason:
+            logging.warning('%s skipped: %s', entry.name, reason)
+            info['skipped'].append([entry.name, reason])
+        else:
+            pairs += image[1] is not None
+            larger += [entry.name] if layouts.is_larger(*image, scale) else []
+            for n, (hr, lr) in enumerate(cut(*image, size=info['size'], step=info['step'], scale=scale)):
+                writer.write(records.pack(hr, lr))
+                info['names'].append(f'{entry.name}_s{n:03}')
+                info['groups'].append(entry.name)
+                info['shapes'].append(hr.shape[:2])
+                if any(item.taught for item in items):
+                    info.setdefault('teachers', []).append(entry.taught.teacher if entry.taught else '')
+        if progress:
+            progress(done, len(items))
+    writer.close()
+    layouts.say_larger(larger, pairs, f"'{info['source']}'", scale)
+    info['count'] = len(info['names'])
 
 
 def define_flags():
@@ -114,7 +114,7 @@ def main(argv):
     flag = flags.FLAGS
     if len(argv) != 2:
         raise ValueError(f'give one SOURCE folder, not {len(argv) - 1}: python -m kdsr.data.prepare SOURCE --out=DIR')
-    show = commands.progress('cutting')
+    show = console.progress('cutting')
     sizes = {'size': flag.size, 'step': flag.step, 'downscale': flag.downscale, 'scale': flag.scale}
     info = prepare(argv[1], flag.out, images=flag.images, progress=show, **sizes)
     skipped = f', {len(info["skipped"])} images skipped' if info['skipped'] else ''
@@ -122,5 +122,7 @@ def main(argv):
 
 
 if __name__ == '__main__':
+    from kdsr import commands
+
     define_flags()
     commands.run(main, arguments=True)

@@ -1,7 +1,6 @@
 """Where training images come from: folders, DIV2K, TFDS, ArrayRecord and the photographs inside scikit-image."""
 
 import dataclasses
-import difflib
 import functools
 import importlib.util
 import json
@@ -11,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from absl import logging
 
+from kdsr import fields
 from kdsr.data import cache, layouts, records
 from kdsr.paths import expanded
 
@@ -111,8 +111,7 @@ def open_source(cfg, scale=None):
         'array_record': lambda: array_record(get('path', '')),
     }
     if cfg['source'] not in openers:
-        near = difflib.get_close_matches(cfg['source'], openers, 1, 0.5)
-        hint = f", did you mean '{near[0]}'?" if near else ''
+        hint = fields.meant(cfg['source'], openers)
         raise ValueError(f"data source '{cfg['source']}' is unknown{hint} (known: {', '.join(openers)})")
     if cfg['source'] != 'folder':
         for name, default in (('images', ''), ('downscale', 1)):

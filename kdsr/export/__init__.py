@@ -4,7 +4,6 @@
 `jobs.Job`, one for each file.
 """
 
-import difflib
 import os
 import pathlib
 import re
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from kdsr import commands, models, writers
+from kdsr import commands, fields, models, writers
 from kdsr.export import jobs, onnx, savedmodel, stablehlo, tflite, torch_layout
 from kdsr.export.program import Program
 
@@ -112,9 +111,7 @@ def unknown(asked, known, what):
         raise ValueError(f'no {what} is asked for: use {", ".join(known)}')
     for word in asked:
         if word not in known:
-            close = difflib.get_close_matches(word, known, 1)
-            meant = f', did you mean {close[0]!r}?' if close else ''
-            raise ValueError(f'unknown {what} {word!r}{meant}; one of {", ".join(known)}')
+            raise ValueError(f'unknown {what} {word!r}{fields.meant(word, known)}; one of {", ".join(known)}')
 
 
 def reason(error, dynamic):

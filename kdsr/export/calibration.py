@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kdsr import commands, evaluate, tiling
+from kdsr import console, evaluate, tiling
 from kdsr.data import benchmarks, sources
 from kdsr.export import program
 
@@ -71,7 +71,7 @@ def cost(fn, quantised, made, sets):
     for name, examples in sets.items():
         psnr = {}
         for kind, network in networks.items():
-            show = commands.progress(f'PSNR of {kind} on {name}')
+            show = console.progress(f'PSNR of {kind} on {name}')
             psnr[kind] = evaluate.psnr_of(evaluate.score(network, examples, made.scale, progress=show))
         found[f'{name}/x{made.scale}'] = {**psnr, 'drop': psnr['float32'] - psnr['int8'], 'pictures': len(examples)}
     return found

@@ -4,13 +4,11 @@ import hashlib
 import importlib
 import importlib.metadata
 import json
-import os
 import platform
-import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
-from kdsr.paths import beside, expanded
+from kdsr.paths import expanded, remove, written
 
 PACKAGES = ('kdsr', 'jax', 'jaxlib', 'flax', 'numpy')
 
@@ -40,8 +38,7 @@ def finish(job, out, model, overwrite=False):
     target, card_file = out / job.file, out / f'{job.file}.json'
     if not overwrite:
         refuse_others(target, card_file, model)
-    part = beside(target, f'.{os.getpid()}.part')
-    try:
+    with written(target) as part:
         said = job.make(part)
         worst = [check[job.gate] for check in said['checks']]
         if not all(value <= job.tolerance for value in worst):  # so written, NaN fails
@@ -58,10 +55,7 @@ def finish(job, out, model, overwrite=False):
         # The old card goes first: a kill between leaves no card that speaks of another file.
         card_file.unlink(missing_ok=True)
         remove(target)
-        os.replace(part, target)
-        write(card_file, card)
-    finally:
-        remove(part)
+    write(card_file, card)
     return card
 
 
@@ -82,16 +76,8 @@ def refuse_others(target, card_file, model):
 
 def write(path, card):
     """Writes a card; it appears whole or not at all."""
-    part = beside(path, f'.{os.getpid()}.part')
-    part.write_text(json.dumps(card, indent=2) + '\n')
-    os.replace(part, path)
-
-
-def remove(path):
-    """Deletes a file or folder; it may be missing."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    path.unlink(missing_ok=True)
+    with written(path) as part:
+        part.write_text(json.dumps(card, indent=2) + '\n')
 
 
 def contents(path):

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from kdsr import commands
+from kdsr import console
 from kdsr.export import calibration, jobs, program, savedmodel
 
 PRECISIONS = ('float32', 'float16', 'int8')
@@ -72,7 +72,7 @@ def write(made, options, tools, precision, path):
 
 def shown(pictures, white):
     """The pictures one by one, as the converter takes them, with a progress bar."""
-    show = commands.progress('calibration')
+    show = console.progress('calibration')
     for i, picture in enumerate(pictures, 1):
         yield [picture * np.float32(white)]
         show(i, len(pictures))

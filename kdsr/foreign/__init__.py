@@ -4,11 +4,12 @@ A model's file has `convert(tensors) -> Converted`, and `network(args) -> (modul
 `CARD`, where it has one, is what the export's card says besides; `kin(tensors)` another model that its name is used for.
 """
 
-import difflib
 import importlib
 import importlib.util
 import re
 from typing import Any, NamedTuple
+
+from kdsr.fields import meant
 
 MODELS = {  # and what their files are known as
     'discriminator_srgan': "the discriminator of krasserm's SRGAN",
@@ -61,9 +62,7 @@ def model(name):
     found = isinstance(name, str) and name.isidentifier() and importlib.util.find_spec(f'{__name__}.{name}')
     module = importlib.import_module(f'{__name__}.{name}') if found else None
     if not hasattr(module, 'convert'):
-        close = difflib.get_close_matches(str(name), MODELS, 1)
-        meant = f', did you mean {close[0]!r}?' if close else ''
-        raise ValueError(f'no conversion for a model {name!r}{meant}; models: {", ".join(MODELS)}')
+        raise ValueError(f'no conversion for a model {name!r}{meant(name, MODELS)}; models: {", ".join(MODELS)}')
     return module
 
 

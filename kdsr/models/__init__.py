@@ -6,7 +6,6 @@ generator without one takes LR images of any size, one with it those of that siz
 """
 
 import dataclasses
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -17,6 +16,7 @@ import typing
 import jax
 import jax.numpy as jnp
 
+from kdsr.fields import meant
 from kdsr.models import exports
 
 GENERATORS = ('edsr', 'msrresnet', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg', 'vdsr')
@@ -54,7 +54,7 @@ def made(name, network, kwargs):
     fields = network_fields(network)
     for key, value in kwargs.items():
         if key not in fields:
-            raise ValueError(f'{name} has no field {key!r}{_meant(key, fields)}; its fields: {", ".join(fields)}')
+            raise ValueError(f'{name} has no field {key!r}{meant(key, fields)}; its fields: {", ".join(fields)}')
         _check(name, key, value, fields[key])
     # a card holds lists; a linen module that is compared and hashed wants tuples
     return network(**{k: tuple(v) if isinstance(v, list) else v for k, v in kwargs.items()})
@@ -186,7 +186,7 @@ def module(name):
     loaded = found(name, __name__)
     if not any(hasattr(loaded, kind) for kind in KINDS):
         own = f'; {name} has no {" or ".join(KINDS)}' if loaded and '.' in name else ''
-        raise ValueError(f'unknown model {name!r}{_meant(str(name), names())}; models: {", ".join(names())}{own}')
+        raise ValueError(f'unknown model {name!r}{meant(str(name), names())}; models: {", ".join(names())}{own}')
     return loaded
 
 
@@ -213,9 +213,4 @@ def _check(name, key, value, kind):
     if kind is int and value < 1:
         raise ValueError(f'{name}: {key} must be at least 1, got {value}')
     if key == 'dtype' and value not in DTYPES:
-        raise ValueError(f'{name}: dtype {value!r}{_meant(value, DTYPES)}; one of {", ".join(DTYPES)}')
-
-
-def _meant(word, known):
-    close = difflib.get_close_matches(word, list(known), 1)
-    return f', did you mean {close[0]!r}?' if close else ''
+        raise ValueError(f'{name}: dtype {value!r}{meant(value, DTYPES)}; one of {", ".join(DTYPES)}')

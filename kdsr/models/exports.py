@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from safetensors import numpy as safetensors
 from kdsr import compiled
 from kdsr.models import colour
 from kdsr.models.bicubic import enlarge
-from kdsr.paths import expanded
+from kdsr.paths import expanded, written
 
 PRETRAINED = pathlib.Path(__file__).parents[1] / 'pretrained'
 
@@ -121,9 +120,8 @@ def save(path, *, name, args, variables, dtype='float32', **card):
         **card,
     }
     for file, data in (('weights.safetensors', blob), ('model.json', (json.dumps(card, indent=2) + '\n').encode())):
-        temporary = path / (file + '.tmp')
-        temporary.write_bytes(data)
-        os.replace(temporary, path / file)
+        with written(path / file) as part:
+            part.write_bytes(data)
     return card
 
 

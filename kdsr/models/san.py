@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from kdsr.models.layers import Conv, Upsampler, add_mean, at_least_float32, sub_mean
+from kdsr.models.pooling import max_pool
 from kdsr.models.rcan import ChannelAttention
 
 SCORES = 2**22  # attention scores held at once (16 MiB of float32); more are made in blocks of rows
@@ -80,12 +81,6 @@ def quadrants(x):
     """The four parts of `[B, h, w, C]` cut at (h // 2, w // 2), as two rows of two."""
     h, w = x.shape[1] // 2, x.shape[2] // 2
     return (x[:, :h, :w], x[:, :h, w:]), (x[:, h:, :w], x[:, h:, w:])
-
-
-def max_pool(x):
-    """2x2 maximum of stride 2, `[B, h, w, C]` -> `[B, h // 2, w // 2, C]`; an odd last row or column is dropped."""
-    b, h, w, c = x.shape
-    return x[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c).max((2, 4))
 
 
 class NonLocal(nn.Module):

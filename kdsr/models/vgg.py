@@ -1,13 +1,11 @@
 """VGG16 and VGG19 (Simonyan & Zisserman, ICLR 2015) as feature extractors, for weights of torchvision or of Caffe."""
 
-import difflib
-
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
+from kdsr.fields import meant
 from kdsr.models.layers import Conv, at_least_float32
+from kdsr.models.pooling import max_pool
 
 WIDTHS = (64, 128, 256, 512, 512)
 BLOCKS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}  # depth -> convolutions of each of the five blocks
@@ -95,9 +93,7 @@ def check_taps(taps):
 def check_tap(what, tap, known):
     """`tap`; ValueError if it is not one of `known`."""
     if tap not in known:
-        close = difflib.get_close_matches(str(tap), list(known), 1)
-        meant = f', did you mean {close[0]!r}?' if close else ''
-        raise ValueError(f'{what} has no tap {tap!r}{meant}; its taps: {", ".join(known)}')
+        raise ValueError(f'{what} has no tap {tap!r}{meant(tap, known)}; its taps: {", ".join(known)}')
     return tap
 
 
@@ -108,34 +104,3 @@ def check_image(what, image, smallest):
         raise ValueError(f'{what} takes RGB images [B, H, W, 3], got {shape}; repeat a grey channel three times')
     if min(shape[1:3]) < smallest:
         raise ValueError(f'{what} needs at least {smallest}x{smallest} pixels, got {shape[1]}x{shape[2]}; use larger patches')
-
-
-@jax.custom_vjp
-def max_pool(x):
-    """Maximum over 2x2 windows, `[B, H, W, C]` -> `[B, H//2, W//2, C]`. The first of equal values takes the gradient.
-
-    As in PyTorch. The derivative of XLA's own window maximum is 20 times slower on CPU. Reverse mode only.
-    """
-    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    rows = jnp.maximum(x[:, :height:2], x[:, 1:height:2])
-    return jnp.maximum(rows[:, :, :width:2], rows[:, :, 1:width:2])
-
-
-def _pool_fwd(x):
-    y = max_pool(x)
-    return y, (x, y)
-
-
-def _pool_bwd(saved, g):
-    x, y = saved
-    b, h, w, c = y.shape
-    windows = x[:, : 2 * h, : 2 * w].reshape(b, h, 2, w, 2, c)
-    first = jnp.full(y.shape, 3, jnp.int8)
-    for k in (2, 1, 0):
-        first = jnp.where(windows[:, :, k // 2, :, k % 2] == y, jnp.int8(k), first)
-    place = np.arange(4, dtype=np.int8).reshape(2, 1, 2, 1)
-    dx = jnp.where(first[:, :, None, :, None] == place, g[:, :, None, :, None], 0).reshape(b, 2 * h, 2 * w, c)
-    return (jnp.pad(dx, ((0, 0), (0, x.shape[1] - 2 * h), (0, x.shape[2] - 2 * w), (0, 0))),)
-
-
-max_pool.defvjp(_pool_fwd, _pool_bwd)

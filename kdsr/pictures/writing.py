@@ -1,13 +1,11 @@
 """Pictures as files: PNG and TIFF row by row, JPEG and WebP whole, and a name only for what is complete."""
 
 import functools
-import os
-import pathlib
 
 import numpy as np
 from PIL import Image
 
-from kdsr.paths import beside
+from kdsr.paths import written
 from kdsr.pictures import png, tiff
 from kdsr.pictures.picture import SOFTWARE, WRITER, Picture, fitting
 
@@ -33,15 +31,9 @@ def write(path, blocks, shape, dtype, form, *, icc=b'', quality=95):
       ValueError: a side is too long for the format.
       OSError: the disk is full, the folder cannot be written to.
     """
-    path = pathlib.Path(path)
-    part = beside(path, '.part')
     options = {'icc': icc, 'quality': quality} if form in ('jpg', 'webp') else {'icc': icc}
-    try:
-        with open(part, 'wb') as file:
-            FORMATS[form](file, blocks, shape, dtype, **options)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with written(path) as part, open(part, 'wb') as file:
+        FORMATS[form](file, blocks, shape, dtype, **options)
 
 
 def fitted(picture, form):
