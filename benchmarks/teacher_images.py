@@ -45,7 +45,7 @@ def main(_):
         source = source.take(i for i, shape in enumerate(source.shapes) if min(shape) >= s)
         card = {'teacher': MODEL.value, 'scale': s, 'source': folder, **({'truth': 'truth'} if TRUTH.value else {})}
         show = console.progress(name)
-        with written(target) as part:
+        with written(target, several=True) as part:
             for i in range(len(source)):
                 # of a teacher's pictures the truth, where it is known
                 ((stem, lr, hr),) = benchmarks.collect([source.entry(i)], s, downscale, source.where)

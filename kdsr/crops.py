@@ -1,7 +1,5 @@
 """Draws the place of an image where bicubic fails most, side by side: HR, bicubic, teachers, students."""
 
-import os
-import pathlib
 import textwrap
 
 import numpy as np
@@ -10,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from kdsr import evaluate, metrics, models, runs
 from kdsr.data import benchmarks, pipeline, sources
 from kdsr.models import exports
+from kdsr.paths import written
 
 SIDE = 128  # HR pixels of a crop
 PANEL, GAP, TEXT = 256, 6, 14  # pixels
@@ -152,9 +151,8 @@ def sheet(rows, path):
     whole = Image.new('RGB', (max(b.width for b in bands), sum(b.height for b in bands)), 'white')
     for i, band in enumerate(bands):
         whole.paste(band, (0, sum(b.height for b in bands[:i])))
-    temporary = pathlib.Path(path).with_suffix('.tmp.png')
-    whole.save(temporary)
-    os.replace(temporary, path)
+    with written(path) as part:
+        whole.save(part, 'PNG')
 
 
 def _band(line, font):

@@ -1,11 +1,11 @@
 """Draws the training curves of groups of runs: validation PSNR, its second half enlarged, and each part of the loss."""
 
 import math
-import os
-import pathlib
 import textwrap
 
 import numpy as np
+
+from kdsr.paths import written
 
 POINTS = 60  # of a loss curve: single log lines differ more than runs do
 HIDDEN = ('val/', 'loss/', 'grad_norm/', 'speed/', 'learning_rate/')
@@ -68,9 +68,8 @@ def draw(groups, references, path):
         _logarithmic(axes)
         axes.set_xlim(0, 1.01 * last)
     _legend(chart, [g.label for g in groups], [label for label, _ in levels])
-    temporary = pathlib.Path(path).with_suffix('.tmp.png')
-    chart.savefig(temporary, dpi=100)
-    os.replace(temporary, path)
+    with written(path) as part:
+        chart.savefig(part, dpi=100, format='png')
 
 
 def second_half(groups):

@@ -29,14 +29,16 @@ def beside(path, ending):
 
 
 @contextlib.contextmanager
-def written(path):
-    """The hidden name beside `path`, of its ending, by which to write a file or a folder: it becomes `path` when the block ends.
+def written(path, several=False):
+    """The hidden name beside `path` by which to write a file or a folder: it becomes `path` when the block ends.
 
-    Where the block fails it is deleted. A kill or a full disk at any moment leaves the old `path` or the new one, never half. A
-    folder replaces an empty one only.
+    Where the block fails it is deleted. A kill or a full disk at any moment leaves the old `path` or the new one, never half; the
+    next write takes the place of what a kill left. A folder replaces an empty one only. `several`: whether several processes may
+    write the same path at once, each by a name of its own.
     """
     path = expanded(path)
-    part = beside(path, f'.{os.getpid()}.part{path.suffix}')
+    part = beside(path, f'.{os.getpid()}.part' if several else '.part')
+    remove(part)
     try:
         yield part
         os.replace(part, path)

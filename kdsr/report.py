@@ -11,7 +11,6 @@ the run whose student it scored.
 
 import csv
 import io
-import os
 import pathlib
 
 from absl import flags
@@ -87,13 +86,6 @@ def unfinished(groups):
     return writers.table(rows, dict.fromkeys(rows[0], '')) if rows else ''
 
 
-def write(path, text):
-    """Replaces a file at once."""
-    temporary = pathlib.Path(path).with_suffix('.tmp')
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def to_csv(rows):
     """The unrounded table as text, one column for each mean and each standard deviation."""
     text = io.StringIO(newline='')
@@ -133,8 +125,8 @@ def report(paths, out, *, data='', images=3, progress=None):
         drawn, missing = crops.draw(groups, out / 'crops.png', evaluations, data=data, images=images, progress=progress)
         pictures += ['crops.png'] * drawn
     parts += ['\n'.join(f'- {line}' for line in missing)] * bool(missing)
-    write(out / 'report.csv', to_csv(rows))
-    write(out / 'report.md', '\n\n'.join([*parts, *(f'![{name}]({name})' for name in pictures)]) + '\n')
+    writers.replace(out / 'report.csv', to_csv(rows))
+    writers.replace(out / 'report.md', '\n\n'.join([*parts, *(f'![{name}]({name})' for name in pictures)]) + '\n')
     return '\n\n'.join(parts), ['report.md', 'report.csv', *pictures]
 
 

@@ -77,7 +77,7 @@ def comparison(rows, path, *, height=256):
     for i, band in enumerate(bands):
         sheet.paste(band, (0, sum(b.height for b in bands[:i])))
     with written(path) as part:
-        sheet.save(part)
+        sheet.save(part, 'PNG')
 
 
 def _labelled(label, image, height):

@@ -158,7 +158,7 @@ def test_misspelt_values_are_named(room):
 
 
 def test_a_student_starts_from_given_weights(room, batch):
-    first = methods.make(tiny.gan(room)).init(jax.random.key(3), batch).nets['student']
+    first = methods.make(tiny.gan(room)).init(jax.random.key(3)).nets['student']
     args = {'scale': 2, 'blocks': 2, 'features': 8}
     exports.save(room / 'start', name='srresnet', args=args, variables={'params': first.params, **first.vars})
     given = methods.make(tiny.gan(room, student_init=str(room / 'start'))).init(jax.random.key(0)).nets['student']

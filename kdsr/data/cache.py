@@ -123,7 +123,7 @@ def _build(entries, stamps, path):
     logging.info('%s into %s', label, path)
     index = {'stamps': stamps, 'images': [], 'skipped': []}
     threads, show = min(os.cpu_count() or 1, 8), console.progress(label)
-    with written(path) as part, open(part, 'wb') as file, ThreadPoolExecutor(threads) as pool:
+    with written(path, several=True) as part, open(part, 'wb') as file, ThreadPoolExecutor(threads) as pool:
         # a few at a time: `map` over everything would hold what is decoded ahead of the disk in memory
         for first in range(0, len(entries), 2 * threads):
             some = entries[first : first + 2 * threads]
@@ -161,6 +161,6 @@ def _append(file, image):
 
 def _remove_leftovers(path):
     """Deletes half-written files of killed runs; one that still grows belongs to a run beside this one."""
-    for old in path.parent.glob(f'.{path.name}.*.part{path.suffix}'):
+    for old in path.parent.glob(f'.{path.name}.*.part'):
         if time.time() - old.stat().st_mtime > 3600:
             old.unlink(missing_ok=True)

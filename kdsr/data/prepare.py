@@ -61,7 +61,7 @@ def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=No
     info = {'count': 0, 'size': size, 'step': step, 'downscale': downscale, 'scale': scale, 'source': str(path)}
     info |= {'images': images, 'names': [], 'groups': [], 'shapes': [], 'skipped': []}
     try:
-        with written(out) as part:
+        with written(out, several=True) as part:
             part.mkdir(parents=True)
             gather(items, part, info, progress)
             if not info['count']:

@@ -38,7 +38,7 @@ def finish(job, out, model, overwrite=False):
     target, card_file = out / job.file, out / f'{job.file}.json'
     if not overwrite:
         refuse_others(target, card_file, model)
-    with written(target) as part:
+    with written(target, several=True) as part:
         said = job.make(part)
         worst = [check[job.gate] for check in said['checks']]
         if not all(value <= job.tolerance for value in worst):  # so written, NaN fails
