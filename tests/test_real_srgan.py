@@ -39,7 +39,7 @@ def test_the_discriminator_tells_photographs_from_generated_ones(tmp_path, data_
         y, x = rng.integers(lr.shape[0] - 23), rng.integers(lr.shape[1] - 23)
         small[i], real[i] = lr[y : y + 24, x : x + 24], hr[4 * y : 4 * y + 96, 4 * x : 4 * x + 96]
     fake = np.clip(models.load(tmp_path / 'g')(small / 255), 0, 1)
-    logits = jax.jit(lambda image: judge.apply(variables, image, train=True, mutable=['batch_stats'])[0])
+    logits = jax.jit(lambda image: judge.apply(variables, image, train=True, mutable=['batch_stats'])[0][0])
     probability = lambda image: float(jax.nn.sigmoid(logits(image)).mean())
     assert probability(real / 255) > 0.6
     assert probability(fake) < 0.1
