@@ -12,8 +12,7 @@ import numpy as np
 from absl import flags
 from PIL import Image
 
-from kdsr import commands, stages, writers
-from kdsr import config as kdsr
+from kdsr import commands, recipes, stages, writers
 from kdsr.data import sources
 
 STEPS = flags.DEFINE_integer('steps', 60, 'training steps per source')
@@ -30,9 +29,9 @@ def large_pngs(folder, count=12, height=1356, width=2040):
 
 def waited(data, workdir):
     """Share of the time spent waiting in a run on `data`."""
-    config = kdsr.base(
+    config = recipes.base(
         name='data_wait',
-        student=kdsr.model('edsr', blocks=4, features=16),
+        student=recipes.model('edsr', blocks=4, features=16),
         steps=STEPS.value,
         log_every=20,
         eval_every=STEPS.value,
@@ -50,8 +49,8 @@ def main(_):
         room = pathlib.Path(room)
         (room / 'png').mkdir()
         large_pngs(room / 'png')
-        png = lambda: kdsr.folder(str(room / 'png'), cache_dir=str(room / 'cache'))
-        runs = {'embedded photographs': kdsr.embedded(), '2K PNGs, first pass': png(), '2K PNGs, later': png()}
+        png = lambda: recipes.folder(str(room / 'png'), cache_dir=str(room / 'cache'))
+        runs = {'embedded photographs': recipes.embedded(), '2K PNGs, first pass': png(), '2K PNGs, later': png()}
         rows = [{'source': k, 'waited for data': waited(v, room / k.replace(' ', '_'))} for k, v in runs.items()]
     print('\n' + writers.table(rows, {'source': '', 'waited for data': '.2%'}))
 

@@ -22,8 +22,7 @@ import ours
 import timing
 from absl import flags
 
-from kdsr import commands, cost, models
-from kdsr import config as kdsr
+from kdsr import commands, cost, models, recipes
 from kdsr.models import exports, vgg
 
 CASE = flags.DEFINE_enum('case', 'all', ['edsr', 'fakd', 'srgan', 'dfsr', 'all'], 'which step')
@@ -37,7 +36,7 @@ TEACHER, STUDENT = {'scale': SCALE, 'groups': 10, 'blocks': 20}, {'groups': 10, 
 
 def edsr_config(_):
     """Plain training of EDSR-baseline."""
-    config = kdsr.base(batch_size=4, student=kdsr.model('edsr', blocks=16, features=64))
+    config = recipes.base(batch_size=4, student=recipes.model('edsr', blocks=16, features=64))
     config.method = {'name': 'supervised', 'loss': 'l1'}
     return config
 
@@ -46,7 +45,7 @@ def fakd_config(folder):
     """FAKD from a teacher with random weights, written to `folder`."""
     teacher = models.init(models.build('rcan', **TEACHER), jax.random.key(1), np.zeros((1, 16, 16, 3), np.float32))
     exports.save(folder / 'teacher', name='rcan', args=TEACHER, variables=teacher)
-    config = kdsr.base(batch_size=2, student=kdsr.model('rcan', **STUDENT), teacher=str(folder / 'teacher'))
+    config = recipes.base(batch_size=2, student=recipes.model('rcan', **STUDENT), teacher=str(folder / 'teacher'))
     config.method = {
         'name': 'fakd', 'alpha': 0.5, 'w_affinity': 10.0, 'transforms': 'spatial', 'taps': '', 'adapter': False,
         'pool': 1, 'pool_type': 'max', 'eps': 1e-8, 'pixel_range': 255.0,
@@ -59,7 +58,7 @@ def srgan_config(folder):
     net = vgg.VGG(depth=19, taps=('relu5_4',))
     variables = models.init(net, jax.random.key(1), np.zeros((1, 32, 32, 3), np.float32))
     exports.save(folder / 'vgg', name='vgg', args={'depth': 19}, variables=variables)
-    config = kdsr.base(batch_size=4, patch=24, student=kdsr.model('srresnet', blocks=16, features=64))
+    config = recipes.base(batch_size=4, patch=24, student=recipes.model('srresnet', blocks=16, features=64))
     # Adam's first steps are signs of gradients, which round-off decides where those are small: equal critics would soon differ.
     config.optimizer.eps = 1.0
     config.method = {
@@ -74,12 +73,14 @@ def dfsr_config(folder):
     """Data-free distillation in the paper's form, from a VDSR with random weights, written to `folder`."""
     teacher = models.init(models.build('vdsr', scale=2), jax.random.key(1), np.zeros((1, 16, 16, 1), np.float32))
     exports.save(folder / 'teacher', name='vdsr', args={'scale': 2}, variables=teacher, scales=[2, 3, 4])
-    config = kdsr.base(scale=2, patch=24, batch_size=16, student=kdsr.model('vdsr', features=32), teacher=str(folder / 'teacher'))
-    config.optimizer = kdsr.adam(1e-3, name='sgd', momentum=0.9, weight_decay=1e-4, clip=0.4)
+    config = recipes.base(
+        scale=2, patch=24, batch_size=16, student=recipes.model('vdsr', features=32), teacher=str(folder / 'teacher')
+    )
+    config.optimizer = recipes.adam(1e-3, name='sgd', momentum=0.9, weight_decay=1e-4, clip=0.4)
     config.method = {
         'name': 'data_free', 'images': 'generator', 'target': 'teacher', 'scales': '2,3,4', 'size': 48, 'student_steps': 5,
         'latent': 256, 'loss': 'l1', 'reduction': 'mean', 'rounding': 'none', 'w_adversarial': 1.0, 'w_reconstruction': 1.0,
-        'warmup': 0, 'growth': {'events': 1, 'every': 0, 'new_block': 'random'}, 'optimizer': kdsr.adam(1e-4),
+        'warmup': 0, 'growth': {'events': 1, 'every': 0, 'new_block': 'random'}, 'optimizer': recipes.adam(1e-4),
     }  # fmt: skip
     return config
 

@@ -1,17 +1,14 @@
 """Compressed ESRGAN (captain-pool, GSOC 2019): a student of a few thousand weights learns a large generator's image.
 
     python -m kdsr.main --config=experiments/compressed_esrgan.py                    # demo: comparative, from the shipped EDSR
-    python -m kdsr.main --config=experiments/compressed_esrgan.py:adversarial,warm   # comparative first, then adversarial
-    python -m kdsr.main --config=experiments/compressed_esrgan.py:adversarial,paper --config.teacher=EXPORT --config.data.path=DIV2K
+    python -m kdsr.main --config=experiments/compressed_esrgan.py:warm               # comparative first, then adversarial
+    python -m kdsr.main --config=experiments/compressed_esrgan.py:paper,adversarial --config.teacher=EXPORT --config.data.path=DIV2K
     python -m kdsr.main --config=experiments/compressed_esrgan.py:offline,compact    # by images that the teacher made before
     python -m kdsr.main --config=experiments/compressed_esrgan.py:smoke              # half a minute
 
 Students: `corrected` (default; 33,358 weights, pixel shuffle, no grid), `released` (7,393 weights, as the code had it), `readme`
 (11,233, as its README had it), `compact` (SRVGGNetCompact 16x32), `light` (EDSR 7x64 without work at the size of the output).
-`paper`: the released recipe, see below. `balanced`: the same three weights
-on images of 0..1, where all terms count. `warm` begins with the comparative mode. `study`: the runs that benchmarks/study.py
-compares, from `teachers/rrdb23` (a converted RRDBNet-23) on train_images. `offline`: L1 to a teacher's images of train_images,
-which benchmarks/teacher_images.py wrote to runs/offline; `shipped`: how the shipped `light_x4` was made by it.
+`balanced`: the same three weights on images of 0..1, where all terms count.
 
 `paper` has the released weights, clipped images, batches of 32 and LR patches of 128; comparative 200,000 steps with Adam at 1e-3,
 halved at 20,000, 50,000 and 90,000; adversarial, from random weights unless `warm`, 400,000 steps with 5e-5 for both players,
@@ -32,91 +29,191 @@ once more, which Adam hides. Patches lie anywhere, there every 40 LR pixels; 32 
 is `corrected`, there `released`; the teacher is yours, there `rrdb_gsoc` of 11 blocks x 32 features after its adversarial phase.
 """
 
-from kdsr import config as kdsr
+from kdsr import recipes
 
-STUDENTS = {
-    'corrected': kdsr.model('rrdb_student'),
-    'released': kdsr.model('rrdb_student', released=True),
-    'readme': kdsr.model('rrdb_student', released=True, rdbs=2),
-    'compact': kdsr.model('srvgg', features=32, blocks=16),
-    'light': kdsr.model('edsr', blocks=7, direct=True),
+AXES = {
+    'mode': ('comparative', 'adversarial', 'warm'),
+    'student': ('corrected', 'released', 'readme', 'compact', 'light'),
+    'terms': ('published', 'balanced'),
 }
+STUDENTS = {
+    'corrected': recipes.model('rrdb_student'),
+    'released': recipes.model('rrdb_student', released=True),
+    'readme': recipes.model('rrdb_student', released=True, rdbs=2),
+    'compact': recipes.model('srvgg', features=32, blocks=16),
+    'light': recipes.model('edsr', blocks=7, direct=True),
+}
+# The compressed students work on 0..255: with the rates of a network on 0..1 they would need thousands of steps to get there.
+RATES = {'corrected': 2e-2, 'released': 2e-2, 'readme': 2e-2, 'compact': 1e-3, 'light': 1e-3}
 
 
-def method(mode, balanced):
-    """The method block of a mode, with the released weights."""
-    adversarial = mode == 'adversarial'
+def method(mode, terms, features):
+    """The method's block, with the released weights; `features` of the discriminator."""
+    comparative = mode == 'comparative'
     return {
         'name': 'compressed_esrgan',
-        'mode': mode,
+        'mode': 'comparative' if comparative else 'adversarial',
         'clip': False,  # no gradient where a student begins outside of 0..255: after 250 steps `released` was at 15 dB, not 25
-        'pixel_range': 1.0 if balanced else 255.0,
-        'w_pixel': 1 - 1e-4 if adversarial else 1.0,
+        'pixel_range': {'published': 255.0, 'balanced': 1.0}[terms],
+        'w_pixel': 1.0 if comparative else 1 - 1e-4,
         'w_adv': 1e-4,
         'adversarial': 'relativistic',
         'content': {'network': 'vgg16', 'tap': 'conv5_3', 'norm': 'l2', 'weight': 0.05},
-        'discriminator': {'name': 'esrgan', 'features': 16},
+        'discriminator': {'name': 'esrgan', 'features': features},
         'disc_init': '',
-        'disc_optimizer': kdsr.adam(1e-4),
+        'disc_optimizer': recipes.adam(1e-4),
     }
 
 
-def get_config(arg=None):
-    """See the module's docstring; `arg` e.g. 'adversarial,warm' or 'comparative,paper'."""
-    options = {'mode': ('comparative', 'adversarial'), 'student': tuple(STUDENTS)}
-    chosen = kdsr.parse_arg(
-        arg, options | dict.fromkeys(('balanced', 'warm', 'study', 'offline', 'shipped', 'paper', 'smoke'), False)
-    )
-    adversarial = chosen['mode'] == 'adversarial'
-    # The compressed students work on 0..255: with the rates of a network on 0..1 they would need thousands of steps to get there.
-    rate = 1e-3 if chosen['student'] in ('compact', 'light') or chosen['shipped'] else 2e-2
-    brief = kdsr.adam(rate, schedule='cosine', final_rate=0.01, warmup=50, clip=10.0)
-    config = kdsr.base(
-        name=f'compressed_{chosen["mode"]}_{chosen["student"]}',
-        student=STUDENTS[chosen['student']],
+def brief(student):
+    """The optimiser of short runs."""
+    return recipes.adam(RATES[student], schedule='cosine', final_rate=0.01, warmup=50, clip=10.0)
+
+
+def halved(learning_rate, *milestones):
+    """Adam whose rate halves at each milestone."""
+    return recipes.adam(learning_rate, schedule='step', milestones=milestones)
+
+
+def warmed(config, mode, terms, **values):
+    """`config`, where the mode is `warm` as the second stage of two; `values` are those of the first, comparative one."""
+    if mode == 'warm':
+        first = method('comparative', terms, config.method.discriminator.features)
+        first['clip'] = config.method.clip
+        second = recipes.block(name='adversarial', student_init='stage:comparative/student')
+        config.stages = (recipes.block(name='comparative', method=first, **values), second)
+    return config
+
+
+def demo(mode='comparative', student='corrected', terms='published'):
+    """33,358 weights learn from the shipped edsr_x4 on the embedded photographs."""
+    config = recipes.base(
+        student=STUDENTS[student],
         teacher='edsr_x4',
+        method=method(mode, terms, features=16),
         patch=24,
         batch_size=8,
-        steps=150 if adversarial else 600,
+        steps=600 if mode == 'comparative' else 150,
         log_every=25,
         eval_every=150,
         save_every=150,
-        optimizer=kdsr.adam(5e-5) if adversarial and chosen['warm'] else brief,
+        optimizer=recipes.adam(5e-5) if mode == 'warm' else brief(student),
     )
-    config.method = method(chosen['mode'], chosen['balanced'])
-    before = {'name': 'comparative', 'steps': 600, 'method': method('comparative', chosen['balanced'])}
-    before['optimizer'] = brief
-    if chosen['study']:
-        config.teacher, config.data = 'teachers/rrdb23', kdsr.train_images(validation_images=2)
-        config.batch_size, config.steps, before['steps'] = 4, 250, 170
-        config.eval_every = config.save_every = 250
-        if adversarial and chosen['warm']:
-            config.steps = 80
-    if chosen['offline'] or chosen['shipped']:
-        parts = (f'runs/offline/{part}_teacher' for part in ('BSDS500_test200', 'BSDS500_train200', 'T91', 'photos_hires'))
-        config.data, config.teacher = kdsr.folder(','.join(parts)), ''
-        config.method, adversarial = {'name': 'supervised', 'loss': 'l1'}, False
-        config.steps, config.log_every, config.eval_every, config.save_every = 9000, 100, 1000, 1000
-    if chosen['shipped']:
-        config.student, config.export_dtype, config.patch, config.steps = STUDENTS['light'], 'float16', 32, 5000
-    if chosen['paper']:
-        halved = lambda rate, *at: kdsr.adam(rate, schedule='step', milestones=at)
-        config.data, config.batch_size, config.patch = kdsr.folder('DIV2K', images='1-800'), 32, 128
-        config.log_every, config.eval_every, config.save_every = 100, 2000, 2000
-        if 'mode' in config.method:
-            config.method.update({'discriminator': {'name': 'esrgan', 'features': 64}, 'clip': True})
-        before['method']['clip'] = True
-        before |= {'steps': 200_000, 'optimizer': halved(1e-3, 20_000, 50_000, 90_000)}
-        config.steps, config.optimizer = before['steps'], before['optimizer']
-        if adversarial:
-            config.steps, config.optimizer = 400_000, halved(5e-5, 50_000, 100_000, 200_000)
-            config.method.disc_optimizer = config.optimizer
-    if chosen['smoke']:
-        kdsr.smoke(config)
-        config.student, before['steps'] = STUDENTS[chosen['student']], config.steps
-        if 'mode' in config.method:
-            config.method.content['tap'] = 'conv2_2'  # a quarter of the compilation
-            config.method.discriminator = {'name': 'esrgan', 'features': 4}
-    if adversarial and chosen['warm']:
-        config.stages = (kdsr.block(before), kdsr.block({'name': 'adversarial', 'student_init': 'stage:comparative/student'}))
+    return warmed(config, mode, terms, steps=600, optimizer=brief(student))
+
+
+def study(mode='comparative', student='corrected', terms='published'):
+    """What the README compares: from `teachers/rrdb23` (a converted RRDBNet-23) on train_images, 250 steps."""
+    config = recipes.base(
+        student=STUDENTS[student],
+        teacher='teachers/rrdb23',
+        method=method(mode, terms, features=16),
+        data=recipes.train_images(validation_images=2),
+        patch=24,
+        batch_size=4,
+        steps=80 if mode == 'warm' else 250,
+        log_every=25,
+        eval_every=250,
+        save_every=250,
+        optimizer=recipes.adam(5e-5) if mode == 'warm' else brief(student),
+    )
+    return warmed(config, mode, terms, steps=170, optimizer=brief(student))
+
+
+def offline(student='corrected'):
+    """L1 to a teacher's images of train_images, which benchmarks/teacher_images.py wrote to runs/offline."""
+    parts = ('BSDS500_test200', 'BSDS500_train200', 'T91', 'photos_hires')
+    return recipes.base(
+        student=STUDENTS[student],
+        method={'name': 'supervised', 'loss': 'l1'},
+        data=recipes.folder(','.join(f'runs/offline/{part}_teacher' for part in parts)),
+        patch=24,
+        batch_size=8,
+        steps=9000,
+        log_every=100,
+        eval_every=1000,
+        save_every=1000,
+        optimizer=brief(student),
+    )
+
+
+def shipped():
+    """How the shipped light_x4 was made: `offline` with another length, on larger patches."""
+    config = offline('light')
+    config.export_dtype = 'float16'
+    config.patch = 32
+    config.steps = 5000
     return config
+
+
+def paper(mode='comparative', student='corrected', terms='published'):
+    """The released recipe on DIV2K, with the differences above; --config.teacher=EXPORT is the teacher."""
+    comparative = halved(1e-3, 20_000, 50_000, 90_000)
+    adversarial = halved(5e-5, 50_000, 100_000, 200_000)
+    config = recipes.base(
+        student=STUDENTS[student],
+        teacher='edsr_x4',
+        method=method(mode, terms, features=64),
+        data=recipes.folder('DIV2K', images='1-800'),
+        patch=128,
+        batch_size=32,
+        steps=200_000 if mode == 'comparative' else 400_000,
+        log_every=100,
+        eval_every=2000,
+        save_every=2000,
+        optimizer=comparative if mode == 'comparative' else adversarial,
+    )
+    config.method.clip = True
+    config.method.disc_optimizer = adversarial
+    return warmed(config, mode, terms, steps=200_000, optimizer=comparative)
+
+
+def smoke(mode='comparative', student='corrected', terms='published'):
+    """`demo` with six steps in each stage: shows that everything works."""
+    config = demo(mode, student, terms)
+    for block in (config, *config.get('stages', ())):
+        if 'method' in block:
+            block.method.content.tap = 'conv2_2'  # a quarter of the compilation
+            block.method.discriminator = {'name': 'esrgan', 'features': 4}
+        if 'steps' in block:
+            block.steps = 6
+    config.patch = 16
+    config.batch_size = 4
+    config.log_every = 2
+    config.eval_every = 6
+    config.save_every = 3
+    config.data.validation_images = 1
+    return config
+
+
+RECIPES = (demo, study, offline, shipped, paper, smoke)
+
+STUDY = recipes.Study(
+    recipe='study',
+    arms={
+        'released': ('comparative,released', {}),
+        'readme': ('comparative,readme', {}),
+        'corrected': ('comparative,corrected', {}),
+        'compact': ('comparative,compact', {}),
+        'released-gan': ('adversarial,released', {}),
+        'readme-gan': ('adversarial,readme', {}),
+        'corrected-gan': ('adversarial,corrected', {}),
+        'compact-gan': ('adversarial,compact', {}),
+        'compact-balanced': ('adversarial,compact,balanced', {}),
+        'compact-offline': ('offline,compact', {}),
+    },
+    default=(
+        'released',
+        'readme',
+        'corrected',
+        'compact',
+        'released-gan',
+        'readme-gan',
+        'corrected-gan',
+        'compact-gan',
+        'compact-balanced',
+    ),
+    against='released',
+    metrics=('psnr_y', 'ssim_y', 'lpips'),
+    lpips='alex',
+)

@@ -5,42 +5,76 @@
     python -m kdsr.main --config=experiments/srgan.py:paper --config.data.path=DIV2K
     python -m kdsr.main --config=experiments/srgan.py:smoke                  # half a minute
 
-`content_only` trains the second stage by the content loss alone (the "G" teacher of SRGAN lightening). `paper`: 64x16, HR patches
-of 96, batch 16, 1,000,000 and 200,000 steps, Keras' VGG19 at teachers/vgg19.
+`content_only` trains the second stage by the content loss alone (the "G" teacher of SRGAN lightening).
 """
 
-from kdsr import config as kdsr
+from kdsr import recipes
+
+AXES = {
+    'loss': ('adversarial', 'content_only'),
+    'scale': ('x4', 'x2'),
+}
 
 
-def pretraining(steps, optimizer, **values):
-    """Block of the stage that trains the generator by mean squared error."""
-    block = {'name': 'pretrain', 'student_init': '', 'teacher': '', 'export': 'best', 'lpips': ''}
-    return block | {'method': {'name': 'supervised', 'loss': 'l2'}, 'steps': steps, 'optimizer': optimizer} | values
+def method(loss, w_pixel, content, discriminator):
+    """The second stage's method block."""
+    return {
+        'name': 'gan',
+        'pixel': 'l2',
+        'w_pixel': w_pixel,
+        'pixel_range': 255.0,
+        'content': content,
+        'adversarial': 'vanilla',
+        'w_adv': 0.0 if loss == 'content_only' else 1e-3,
+        'discriminator': discriminator,
+    }
 
 
-def brief_pretraining():
-    """The pretraining that the shipped teacher and the CPU's comparison of the techniques start from."""
-    optimizer = kdsr.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50, clip=10.0)
-    return pretraining(2400, optimizer, patch=24, eval_every=600, save_every=200)
-
-
-def perceptual(paper=False):
-    """Content block: VGG16 on torchvision's weights; `paper`: a converted Keras VGG19 with the constants of the literature."""
-    if paper:
-        return {'network': 'teachers/vgg19', 'tap': 'relu5_4', 'norm': 'l2', 'weight': 1 / 12.75**2}
-    # HR against a SRResNet's image gives 0.48 on 32 patches of BSDS500: the weight brings it to 0.2
+def content():
+    """VGG16 on torchvision's weights; on 32 patches of BSDS500 a SRResNet's distance is 0.48, which the weight brings to 0.2."""
     return {'network': 'vgg16', 'tap': 'relu5_3', 'norm': 'l2', 'weight': 0.4}
 
 
-def get_config(arg=None):
-    """See the module's docstring; `arg` e.g. 'shipped' or 'paper,content_only'."""
-    options = {'scale': ('x4', 'x2'), 'shipped': False, 'content_only': False, 'paper': False, 'smoke': False}
-    chosen = kdsr.parse_arg(arg, options)
-    config = kdsr.base(
-        name='srgan',
-        scale=int(chosen['scale'][1:]),
-        student=kdsr.model('srresnet', features=32, blocks=8),
+def paper_content():
+    """A converted Keras VGG19 with the constants of the literature."""
+    return {'network': 'teachers/vgg19', 'tap': 'relu5_4', 'norm': 'l2', 'weight': 1 / 12.75**2}
+
+
+def pretraining(steps, optimizer, **values):
+    """The stage that trains the generator by mean squared error."""
+    return recipes.block(
+        name='pretrain',
+        student_init='',
+        teacher='',
+        export='best',
+        lpips='',
+        method={'name': 'supervised', 'loss': 'l2'},
+        steps=steps,
+        optimizer=optimizer,
+        **values,
+    )
+
+
+def brief_pretraining():
+    """The pretraining of what a CPU can train."""
+    optimizer = recipes.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50, clip=10.0)
+    return pretraining(2400, optimizer, patch=24, eval_every=600, save_every=200)
+
+
+def demo_pretraining():
+    """The pretraining of the demos."""
+    optimizer = recipes.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50)
+    return pretraining(1500, optimizer, patch=16, eval_every=500, save_every=500)
+
+
+def demo(loss='adversarial', scale='x4'):
+    """SRResNet 32x8 on the embedded photographs: 1500 steps of pretraining, 150 adversarial ones."""
+    return recipes.base(
+        scale=int(scale[1:]),
+        student=recipes.model('srresnet', features=32, blocks=8),
         student_init='stage:pretrain/student',
+        # without the pixel term colours drift long before so short a training gains anything
+        method=method(loss, w_pixel=1e-3, content=content(), discriminator={'features': 32, 'hidden': 256}),
         patch=12,
         batch_size=8,
         steps=150,
@@ -49,35 +83,62 @@ def get_config(arg=None):
         save_every=150,
         export='latest',  # PSNR does not choose a GAN
         lpips='alex',
-        optimizer=kdsr.adam(1e-4, eps=1e-7),
+        optimizer=recipes.adam(1e-4, eps=1e-7),
+        stages=(demo_pretraining(), recipes.block(name=loss)),
     )
-    config.method = {
-        'name': 'gan',
-        'pixel': 'l2',
-        'w_pixel': 0.0 if chosen['paper'] else 1e-3,  # without it colours drift long before so short a training gains anything
-        'pixel_range': 255.0,
-        'content': perceptual(chosen['paper']),
-        'adversarial': 'vanilla',
-        'w_adv': 0.0 if chosen['content_only'] else 1e-3,
-        'discriminator': {'features': 32, 'hidden': 256},
-    }
-    cosine = kdsr.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50)
-    before = pretraining(1500, cosine, patch=16, eval_every=500, save_every=500)
-    if chosen['shipped']:
-        config.name, config.data, config.export_dtype, before = 'srgan_shipped', kdsr.train_images(), 'float16', brief_pretraining()
-        config.patch, config.steps, config.log_every, config.eval_every, config.save_every = 16, 300, 50, 300, 100
-    if chosen['paper']:
-        config.student = kdsr.model('srresnet', features=64, blocks=16)
-        config.data, config.batch_size, config.patch = kdsr.folder('DIV2K', images='1-800'), 16, 24
-        config.log_every, config.eval_every, config.save_every, config.steps = 100, 5000, 5000, 200_000
-        config.optimizer = kdsr.adam(1e-4, eps=1e-7, schedule='step', milestones=(100_000,), decay=0.1)
-        config.method.discriminator = {'features': 64, 'hidden': 1024}
-        before = pretraining(1_000_000, kdsr.adam(1e-4, eps=1e-7))
-    if chosen['smoke']:
-        kdsr.smoke(config)
-        config.student = kdsr.model('srresnet', features=8, blocks=2)
-        config.method.content['tap'] = 'relu1_2'  # a quarter of the compilation
-        config.method.discriminator, config.lpips = {'features': 4, 'hidden': 16}, ''
-        before['steps'] = config.steps
-    config.stages = (kdsr.block(before), kdsr.block({'name': 'content' if chosen['content_only'] else 'adversarial'}))
+
+
+def shipped():
+    """How the shipped srgan_x4 was made: `demo`'s network on train_images."""
+    config = demo()
+    config.data = recipes.train_images()
+    config.export_dtype = 'float16'
+    config.patch = 16
+    config.steps = 300
+    config.log_every = 50
+    config.eval_every = 300
+    config.save_every = 100
+    config.stages = (brief_pretraining(), recipes.block(name='adversarial'))
     return config
+
+
+def paper(loss='adversarial', scale='x4'):
+    """SRResNet 64x16 on DIV2K, Keras' VGG19 at teachers/vgg19, HR patches of 96: 1,000,000 and 200,000 steps."""
+    return recipes.base(
+        scale=int(scale[1:]),
+        student=recipes.model('srresnet', features=64, blocks=16),
+        student_init='stage:pretrain/student',
+        method=method(loss, w_pixel=0.0, content=paper_content(), discriminator={'features': 64, 'hidden': 1024}),
+        data=recipes.folder('DIV2K', images='1-800'),
+        patch=24,
+        batch_size=16,
+        steps=200_000,
+        log_every=100,
+        eval_every=5000,
+        save_every=5000,
+        export='latest',
+        lpips='alex',
+        optimizer=recipes.adam(1e-4, eps=1e-7, schedule='step', milestones=(100_000,), decay=0.1),
+        stages=(pretraining(1_000_000, recipes.adam(1e-4, eps=1e-7)), recipes.block(name=loss)),
+    )
+
+
+def smoke(loss='adversarial', scale='x4'):
+    """`demo` with six steps of a tiny network in each stage: shows that everything works."""
+    config = demo(loss, scale)
+    config.student = recipes.model('srresnet', features=8, blocks=2)
+    config.method.content.tap = 'relu1_2'  # a quarter of the compilation
+    config.method.discriminator = {'features': 4, 'hidden': 16}
+    config.lpips = ''
+    config.patch = 16
+    config.batch_size = 4
+    config.steps = 6
+    config.log_every = 2
+    config.eval_every = 6
+    config.save_every = 3
+    config.data.validation_images = 1
+    config.stages[0].steps = 6
+    return config
+
+
+RECIPES = (demo, shipped, paper, smoke)

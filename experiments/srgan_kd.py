@@ -4,35 +4,66 @@
     python -m kdsr.main --config=experiments/srgan_kd.py:gan2g               # or gan2g_al, g2g_al, gan2gan, baseline
     python -m kdsr.main --config=experiments/srgan_kd.py:gan2g_al,two_stage  # distil first, adversarial learning after
     python -m kdsr.main --config=experiments/srgan_kd.py:gan2gan --config.method.w_adv_teacher=0.0   # as the paper's code did it
-    python -m kdsr.main --config=experiments/srgan_kd.py:g2g_al,paper --config.data.path=DIV2K
+    python -m kdsr.main --config=experiments/srgan_kd.py:paper,g2g_al --config.data.path=DIV2K
     python -m kdsr.main --config=experiments/srgan_kd.py:smoke               # half a minute
 
-The demo has shipped teachers. `paper` and `study` expect exports that kdsr.convert made: `teachers/srgan` (adversarially trained)
-and `teachers/srresnet` (not; for g2g_al). `study`: the runs that benchmarks/study.py compares, all from one student that
-`pretrain,study` made (--config.student_init); `cpu`: their budget without a GPU.
+The demo has shipped teachers. `paper` and the studies expect exports that kdsr.convert made: `teachers/srgan` (adversarially
+trained) and `teachers/srresnet` (not; for g2g_al). The runs of a study start from one student, which `pretrain` (or `pretrain_cpu`)
+makes.
 """
 
 import pathlib
 import runpy
 
-from kdsr import config as kdsr
+from kdsr import recipes
 
 srgan = runpy.run_path(str(pathlib.Path(__file__).with_name('srgan.py')))
 
+AXES = {
+    'technique': ('gan2g_al', 'gan2g', 'g2g_al', 'gan2gan', 'baseline'),
+    'order': ('one_stage', 'two_stage'),
+}
 
-def get_config(arg=None):
-    """See the module's docstring; `arg` e.g. 'g2g_al,paper' or 'baseline,smoke'."""
-    options = {'technique': ('gan2g_al', 'gan2g', 'g2g_al', 'gan2gan', 'baseline', 'pretrain')}
-    options |= dict.fromkeys(('two_stage', 'study', 'cpu', 'paper', 'smoke'), False)
-    chosen = kdsr.parse_arg(arg, options)
-    technique = {'baseline': 'none', 'pretrain': 'none'}.get(chosen['technique'], chosen['technique'])
-    large = chosen['study'] or chosen['paper']
-    teachers = ('teachers/srgan', 'teachers/srresnet') if large else ('srgan_x4', 'edsr_x4')
-    config = kdsr.base(
-        name=f'srgan_{chosen["technique"]}',
-        student=kdsr.model('srresnet', features=32, blocks=8) if large else kdsr.model('srresnet', features=16, blocks=4),
+
+def teacher(technique, adversarial, pretrained):
+    """The export that a technique learns from: only g2g_al takes the one that was not trained adversarially."""
+    return {'baseline': '', 'g2g_al': pretrained}.get(technique, adversarial)
+
+
+def method(technique, content, discriminator):
+    """The method's block."""
+    return {
+        'name': 'srgan_kd',
+        'technique': 'none' if technique == 'baseline' else technique,
+        'pixel_range': 255.0,
+        'w_pixel': 1e-3,
+        'w_adv': 1e-3,
+        'w_adv_teacher': 1e-3,
+        'adversarial': 'vanilla',
+        'content': content,
+        'discriminator': discriminator,
+    }
+
+
+def stages(config, order, before):
+    """`before`, then the technique; `two_stage`: its distillation (gan2g) alone before its adversarial learning."""
+    if order == 'one_stage':
+        return (*before, recipes.block(name='distil'))
+    distillation = recipes.block(**{**config.method.to_dict(), 'technique': 'gan2g'})
+    return (
+        *before,
+        recipes.block(name='distil', method=distillation),
+        recipes.block(name='adversarial', student_init='stage:distil/student'),
+    )
+
+
+def demo(technique='gan2g_al', order='one_stage'):
+    """SRResNet 16x4 learns from the shipped srgan_x4 on the embedded photographs, after 1500 steps of pretraining."""
+    config = recipes.base(
+        student=recipes.model('srresnet', features=16, blocks=4),
         student_init='stage:pretrain/student',
-        teacher='' if technique == 'none' else teachers[technique == 'g2g_al'],
+        teacher=teacher(technique, adversarial='srgan_x4', pretrained='edsr_x4'),
+        method=method(technique, content=srgan['content'](), discriminator={'features': 32, 'hidden': 256}),
         patch=12,
         batch_size=8,
         steps=150,
@@ -41,46 +72,122 @@ def get_config(arg=None):
         save_every=150,
         export='latest',  # PSNR does not choose a GAN
         lpips='alex',
-        optimizer=kdsr.adam(1e-4, eps=1e-7),
+        optimizer=recipes.adam(1e-4, eps=1e-7),
     )
-    config.method = {
-        'name': 'srgan_kd',
-        'technique': technique,
-        'pixel_range': 255.0,
-        'w_pixel': 1e-3,
-        'w_adv': 1e-3,
-        'w_adv_teacher': 1e-3,
-        'adversarial': 'vanilla',
-        'content': srgan['perceptual'](chosen['paper']),
-        'discriminator': {'features': 64, 'hidden': 1024} if large else {'features': 32, 'hidden': 256},
-    }
-    cosine = kdsr.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50)
-    before = srgan['pretraining'](1500, cosine, patch=16, eval_every=500, save_every=500)
-    if large:
-        config.patch, config.log_every, config.data = 24, 100, kdsr.train_images()
-        config.eval_every = config.save_every = config.steps = 5000
-        before |= {'steps': 20_000, 'patch': 24, 'eval_every': 2000}
-    if chosen['cpu']:
-        config.patch, config.steps, config.log_every, config.eval_every, config.save_every = 16, 600, 50, 600, 200
-        config.method.discriminator, before = {'features': 32, 'hidden': 256}, srgan['brief_pretraining']()
-    if chosen['paper']:
-        config.batch_size, config.steps, config.data = 16, 200_000, kdsr.folder('DIV2K', images='1-800')
-        config.optimizer = kdsr.adam(1e-4, eps=1e-7, schedule='step', milestones=(100_000,), decay=0.1)
-        before = srgan['pretraining'](1_000_000, kdsr.adam(1e-4, eps=1e-7))
-    if chosen['smoke']:
-        kdsr.smoke(config)
-        config.student, before['steps'] = kdsr.model('srresnet', features=8, blocks=2), config.steps
-        config.method.content['tap'] = 'relu1_2'  # a quarter of the compilation
-        config.method.discriminator, config.lpips = {'features': 4, 'hidden': 16}, ''
-    stages = [before, {'name': 'distil'}]
-    if chosen['two_stage']:
-        stages[1]['method'] = {**config.method.to_dict(), 'technique': 'gan2g'}
-        stages.append({'name': 'adversarial', 'student_init': 'stage:distil/student'})
-    if chosen['technique'] == 'pretrain':
-        stages = [before]
-    elif chosen['smoke']:  # from random weights: the first stage is half of the seconds
-        stages, config.student_init = [stages[-1] | {'student_init': ''}], ''
-    elif chosen['study']:
-        stages, config.student_init = stages[1:], 'runs/srgan_pretrain'
-    config.stages = tuple(map(kdsr.block, stages))
+    config.stages = stages(config, order, before=[srgan['demo_pretraining']()])
     return config
+
+
+def study(technique='gan2g_al', order='one_stage'):
+    """SRResNet 32x8 from `pretrain`'s export on train_images, 5000 steps: for a GPU."""
+    config = recipes.base(
+        student=recipes.model('srresnet', features=32, blocks=8),
+        student_init='runs/srgan_kd_pretrain',
+        teacher=teacher(technique, adversarial='teachers/srgan', pretrained='teachers/srresnet'),
+        method=method(technique, content=srgan['content'](), discriminator={'features': 64, 'hidden': 1024}),
+        data=recipes.train_images(),
+        patch=24,
+        batch_size=8,
+        steps=5000,
+        log_every=100,
+        eval_every=5000,
+        save_every=5000,
+        export='latest',
+        lpips='alex',
+        optimizer=recipes.adam(1e-4, eps=1e-7),
+    )
+    config.stages = stages(config, order, before=[])
+    return config
+
+
+def study_cpu(technique='gan2g_al', order='one_stage'):
+    """`study` from `pretrain_cpu`'s export, short enough for a CPU: what the README compares."""
+    config = study(technique, order)
+    config.student_init = 'runs/srgan_kd_pretrain_cpu'
+    config.method.discriminator = {'features': 32, 'hidden': 256}
+    config.patch = 16
+    config.steps = 600
+    config.eval_every = 600
+    config.save_every = 200
+    config.log_every = 50
+    config.stages = stages(config, order, before=[])
+    return config
+
+
+def pretrain():
+    """The student that the runs of `study` start from, 20,000 steps by mean squared error."""
+    return recipes.base(
+        student=recipes.model('srresnet', features=32, blocks=8),
+        method={'name': 'supervised', 'loss': 'l2'},
+        data=recipes.train_images(),
+        patch=24,
+        batch_size=8,
+        steps=20_000,
+        log_every=100,
+        eval_every=2000,
+        save_every=500,
+        optimizer=recipes.adam(1e-3, eps=1e-7, schedule='cosine', final_rate=0.01, warmup=50),
+    )
+
+
+def pretrain_cpu():
+    """The student that the runs of `study_cpu` start from, 2400 steps."""
+    config = pretrain()
+    config.steps = 2400
+    config.log_every = 50
+    config.eval_every = 600
+    config.save_every = 200
+    config.optimizer.clip = 10.0
+    return config
+
+
+def paper(technique='gan2g_al', order='one_stage'):
+    """SRResNet 32x8 learns on DIV2K: 1,000,000 steps of pretraining, 200,000 of the technique."""
+    config = recipes.base(
+        student=recipes.model('srresnet', features=32, blocks=8),
+        student_init='stage:pretrain/student',
+        teacher=teacher(technique, adversarial='teachers/srgan', pretrained='teachers/srresnet'),
+        method=method(technique, content=srgan['paper_content'](), discriminator={'features': 64, 'hidden': 1024}),
+        data=recipes.folder('DIV2K', images='1-800'),
+        patch=24,
+        batch_size=16,
+        steps=200_000,
+        log_every=100,
+        eval_every=5000,
+        save_every=5000,
+        export='latest',
+        lpips='alex',
+        optimizer=recipes.adam(1e-4, eps=1e-7, schedule='step', milestones=(100_000,), decay=0.1),
+    )
+    config.stages = stages(config, order, before=[srgan['pretraining'](1_000_000, recipes.adam(1e-4, eps=1e-7))])
+    return config
+
+
+def smoke(technique='gan2g_al', order='one_stage'):
+    """Six steps of a tiny student from random weights: shows that everything works."""
+    config = demo(technique, order)
+    config.student = recipes.model('srresnet', features=8, blocks=2)
+    config.student_init = ''
+    config.method.content.tap = 'relu1_2'  # a quarter of the compilation
+    config.method.discriminator = {'features': 4, 'hidden': 16}
+    config.lpips = ''
+    config.patch = 16
+    config.batch_size = 4
+    config.steps = 6
+    config.log_every = 2
+    config.eval_every = 6
+    config.save_every = 3
+    config.data.validation_images = 1
+    config.stages = stages(config, order, before=[])
+    return config
+
+
+RECIPES = (demo, study, study_cpu, pretrain, pretrain_cpu, paper, smoke)
+
+STUDY = recipes.Study(
+    recipe='study_cpu',
+    arms={name: (name, {}) for name in ('baseline', 'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan')},
+    against='baseline',
+    metrics=('psnr_y', 'ssim_y', 'lpips'),
+    lpips='alex',
+)

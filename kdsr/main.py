@@ -1,6 +1,7 @@
 """Trains: `python -m kdsr.main --config=experiments/fakd.py`, with everything else in the config.
 
-python -m kdsr.main --config=experiments/fakd.py:paper,x4 --workdir=runs/fakd_x4 --config.batch_size=8
+python -m kdsr.main --config=experiments/fakd.py:help                # its recipes and what they let one choose
+python -m kdsr.main --config=experiments/fakd.py:paper,rcan,x2 --workdir=runs/fakd_x2 --config.batch_size=8
 """
 
 import pathlib
@@ -9,7 +10,9 @@ from absl import flags
 
 from kdsr import peers
 
-CONFIG = flags.DEFINE_string('config', None, 'config file and its argument: FILE.py[:word,word]')
+CONFIG = flags.DEFINE_string(
+    'config', None, 'config file, a recipe of it and its words: FILE.py[:word,word]; FILE.py:help lists them'
+)
 SET = flags.DEFINE_multi_string('set', [], 'FIELD=VALUE, a field of the config; --config.FIELD=VALUE is the same')
 WORKDIR = flags.DEFINE_string(
     'workdir', None, 'where the run lives; the same command goes on with it (default: runs/<config.name>)'
@@ -37,6 +40,9 @@ def run():
     """Runs the config in its directory."""
     from kdsr import paths, settings, stages, writers
 
+    if text := settings.described(CONFIG.value):
+        print(text)
+        return
     config, overrides = settings.read(CONFIG.value, SET.value)
     workdir = paths.expanded(WORKDIR.value or pathlib.Path('runs') / config.name)
     writers.say(f'{config.name} in {workdir}')

@@ -1,6 +1,7 @@
 """What a command line says of a run: its config file, the overrides of its fields, and whether anything reads them."""
 
 import ast
+import contextlib
 import pathlib
 import re
 import runpy
@@ -9,7 +10,7 @@ import traceback
 import ml_collections
 
 from kdsr import config as configs
-from kdsr import fields, methods, models, optim, writers
+from kdsr import fields, methods, models, optim, recipes, writers
 
 OPEN = ('student.args', 'method.discriminator')  # arguments of a network: those are known that it has
 OPTIONAL = {'teacher': ''}  # not every config file has it
@@ -54,24 +55,53 @@ def read(spec, overrides=()):
 
 
 def load(spec):
-    """The config of 'FILE.py' or 'FILE.py:argument', not locked."""
+    """The config of 'FILE.py' or 'FILE.py:word,word', not locked."""
     path, colon, argument = spec.partition(':')
+    found = executed(path)
+    if 'RECIPES' not in found and 'get_config' not in found:
+        raise ValueError(f'{path} has neither RECIPES nor get_config(): see kdsr.recipes')
+    with on_one_line(path):
+        if 'RECIPES' in found:
+            config = recipes.config(pathlib.Path(path).stem, found, argument)
+        else:
+            config = found['get_config'](*([argument] if colon else []))
+    if not isinstance(config, ml_collections.ConfigDict | dict):
+        raise ValueError(f'{path} must give a config (kdsr.recipes.base), not {type(config).__name__}')
+    config = config if isinstance(config, ml_collections.ConfigDict) else ml_collections.ConfigDict(config)
+    return config.unlock()
+
+
+def executed(path):
+    """What a config file defines, {name: value}."""
     if not pathlib.Path(path).is_file():
         near = fields.meant(path, map(str, pathlib.Path(path).parent.glob('*.py')))
         raise FileNotFoundError(f"no config file '{path}'{near}: --config=FILE.py[:word,word]")
+    with on_one_line(path):
+        return runpy.run_path(path)
+
+
+@contextlib.contextmanager
+def on_one_line(path):
+    """Turns any mistake of a person's Python in the file `path` into a ValueError of one line."""
     try:
-        get_config = runpy.run_path(path).get('get_config')
-        config = get_config(*([argument] if colon else [])) if get_config else None
+        yield
     except (ValueError, OSError):
         raise
-    except Exception as e:  # any mistake of a person's Python
+    except Exception as e:
         lines = [f.lineno for f in traceback.extract_tb(e.__traceback__) if f.filename == path]
         line = f' line {lines[-1]}' if lines else ''
         raise ValueError(f'{path}{line}: {type(e).__name__}: {e}') from e
-    if not isinstance(config, ml_collections.ConfigDict | dict):
-        raise ValueError(f'{path}: get_config() must give a config (kdsr.config.base), not {type(config).__name__}')
-    config = config if isinstance(config, ml_collections.ConfigDict) else ml_collections.ConfigDict(config)
-    return config.unlock()
+
+
+def described(spec):
+    """What there is to choose in the file of 'FILE.py:help'; None for any other argument."""
+    path, _, argument = spec.partition(':')
+    if argument != 'help':
+        return None
+    found = executed(path)
+    if 'RECIPES' not in found:
+        return (found.get('__doc__') or f'{path} does not say what its get_config takes').strip()
+    return recipes.described(path, found)
 
 
 def at(config, path):
@@ -203,6 +233,6 @@ def unread(stage):
 
 
 def say_smoke(spec, config):
-    """Says of a run whose config argument has the word 'smoke' what its numbers are worth."""
-    if 'smoke' in spec.partition(':')[2].split(','):
+    """Says of a run of a recipe 'smoke' or 'smoke_...' what its numbers are worth."""
+    if any(word.partition('_')[0] == 'smoke' for word in spec.partition(':')[2].split(',')):
         writers.say(f'smoke run, {config.steps} steps: shows that everything works, trains nothing')

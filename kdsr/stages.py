@@ -108,7 +108,7 @@ def planned(config, overrides=()):
     """The configs of the stages, complete; ValueError as `run`."""
     blocks = config.get('stages') or ({},)
     if not all(hasattr(block, 'items') for block in blocks):
-        raise ValueError('config.stages must be a tuple of blocks, each with a name: kdsr.config.block')
+        raise ValueError('config.stages must be a tuple of blocks, each with a name: kdsr.recipes.block')
     stages = [derived(config, block) for block in blocks]
     if len(stages) == 1 and 'name' in config:
         stages[0].name = config.name  # no stage tells itself from another: what remains is the run

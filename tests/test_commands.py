@@ -1,32 +1,12 @@
 """The commands as a person types them: results, one-line errors, help."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
-
-HERE = pathlib.Path(__file__).parents[1]
-
-
-def command(*args, cwd=HERE, code=0):
-    env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': f'{HERE}:{HERE / "tests"}'}
-    run = subprocess.run([sys.executable, '-m', *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True, timeout=280)
-    assert run.returncode == code, run.stderr[-3000:]
-    return run
-
-
-def only_line(run):
-    """The one line of an error, without a traceback."""
-    assert 'Traceback' not in run.stderr
-    lines = [line for line in run.stderr.splitlines() if line.startswith('error: ')]
-    assert len(lines) == 1, run.stderr
-    return lines[0]
+from shell import HERE, command, only_line
 
 
 @pytest.fixture(scope='module')
@@ -163,14 +143,13 @@ def test_the_comparison_picture_has_its_panels(tmp_path):
 
 
 def test_two_stages_hand_the_teacher_over_and_finished_ones_are_skipped(room, tmp_path):
-    from kdsr import config as kdsr
-    from kdsr import stages
+    from kdsr import recipes, stages
 
     first = tiny.config(room / 'images', room / 'teacher', name='first', steps=2)
     first.method = {'name': 'supervised', 'loss': 'l1'}
     first.teacher = ''
     second = tiny.config(room / 'images', 'stage:first/student', name='second', steps=2)
-    config = kdsr.base(name='both')
+    config = recipes.base(name='both')
     config.stages = (first, second)
     results = stages.run(config, tmp_path)
     assert results['teacher'] == json.loads((tmp_path / 'first' / 'results.json').read_text())['student']
@@ -178,23 +157,22 @@ def test_two_stages_hand_the_teacher_over_and_finished_ones_are_skipped(room, tm
     (tmp_path / 'second' / 'results.json').unlink()
     assert stages.run(config, tmp_path)['student'] == results['student']
     assert (tmp_path / 'first' / 'results.json').stat().st_mtime_ns == before
-    wrong = kdsr.base(name='wrong')
+    wrong = recipes.base(name='wrong')
     wrong.stages = (tiny.config(room / 'images', 'stage:frist/student', name='x'),)
     with pytest.raises(ValueError, match="no earlier stage is called 'frist'"):
         stages.run(wrong, tmp_path)
 
 
 def test_an_override_of_the_config_reaches_all_stages_that_do_not_set_the_field():
-    from kdsr import config as kdsr
-    from kdsr import stages
+    from kdsr import recipes, stages
 
-    config = kdsr.base(name='both', seed=7, steps=5)
+    config = recipes.base(name='both', seed=7, steps=5)
     config.stages = (
-        kdsr.block({'name': 'a', 'steps': 3, 'method': {'name': 'supervised', 'loss': 'l2'}}),
-        kdsr.block({'name': 'b'}),
+        recipes.block({'name': 'a', 'steps': 3, 'method': {'name': 'supervised', 'loss': 'l2'}}),
+        recipes.block({'name': 'b'}),
     )
     first, second = (stages.derived(config, block) for block in config.stages)
     assert (first.seed, first.steps, second.seed, second.steps) == (7, 3, 7, 5)
     assert first.method.to_dict() == {'name': 'supervised', 'loss': 'l2'} and 'stages' not in first
     with pytest.raises(ValueError, match="field 'stepz' of stage 'c' is unknown, did you mean 'steps'"):
-        stages.derived(config, kdsr.block({'name': 'c', 'stepz': 1}))
+        stages.derived(config, recipes.block({'name': 'c', 'stepz': 1}))

@@ -5,11 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from test_data_free import table
-from test_fakd import experiment
 
-from kdsr import compiled, methods, models, nets
-from kdsr import config as kdsr
+from kdsr import compiled, methods, models, nets, recipes
+from kdsr import config as configs
 from kdsr.models import discriminator_esrgan, exports
 from kdsr.types import Batch
 
@@ -27,7 +25,7 @@ def batch():
 
 
 def config(room, mode, **values):
-    tiny_config = tiny.config(room / 'images', room / 'teacher', student=kdsr.model('rrdb_student', features=8, blocks=2))
+    tiny_config = tiny.config(room / 'images', room / 'teacher', student=recipes.model('rrdb_student', features=8, blocks=2))
     tiny_config.method = {
         'name': 'compressed_esrgan', 'mode': mode, 'clip': True, 'pixel_range': 255.0, 'w_pixel': 0.5, 'w_adv': 1e-2,
         'adversarial': 'relativistic', 'discriminator': {'name': 'esrgan', 'features': 4, 'hidden': 8}, 'disc_init': '',
@@ -82,7 +80,7 @@ def test_the_critic_starts_from_given_weights(room, batch, tmp_path):
 
 def test_the_docstring_of_the_paper_recipe_names_its_values():
     """What it says of this side is what the config has; the other is E3_Distill_ESRGAN's train.py and config.yaml."""
-    said = {field: values.split(maxsplit=1) for field, values in table('compressed_esrgan').items()}
+    said = {field: values.split(maxsplit=1) for field, values in tiny.table('compressed_esrgan').items()}
     released = {
         'optimizer.eps': '1e-07',
         'data.augment': 'False',
@@ -93,7 +91,7 @@ def test_the_docstring_of_the_paper_recipe_names_its_values():
     }
     assert said.keys() == released.keys()
     for mode in ('comparative', 'adversarial'):
-        config = kdsr.flat(experiment('compressed_esrgan', f'{mode},paper').to_dict())
+        config = configs.flat(tiny.experiment('compressed_esrgan', f'{mode},paper').to_dict())
         for field, there in released.items():
             assert said[field][0] == str(config[field]) and said[field][1].startswith(there) and str(config[field]) != there
     assert config['method.disc_optimizer.eps'] == config['optimizer.eps'] and config['method.disc_init'] == ''

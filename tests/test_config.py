@@ -1,11 +1,9 @@
 """Config files and overrides: every documented word runs, every mistake is one line that names the field, nothing is ignored."""
 
 import importlib
-import itertools
 import json
 import pathlib
 import re
-import runpy
 import textwrap
 import time
 
@@ -15,8 +13,8 @@ import pytest
 import tiny
 from ml_collections import ConfigDict
 
-from kdsr import commands, console, critics, methods, models, nets, settings, stages, train
-from kdsr import config as kdsr
+from kdsr import commands, console, critics, methods, models, nets, recipes, settings, stages, train
+from kdsr import config as configs
 from kdsr.outcome import Outcome
 from kdsr.types import Batch
 
@@ -44,48 +42,35 @@ def accepted(monkeypatch):
 # Every word
 
 
-def combinations(file):
-    """(argument, config) of all combinations of the words of a config file, one word of each group."""
-    module, options = runpy.run_path(str(file)), []
-    parse = kdsr.parse_arg
-    try:
-        kdsr.parse_arg = lambda arg, known: options.append(known) or parse(arg, known)
-        module['get_config']()
-        choices = [v if isinstance(v, tuple) else ('', k) for k, v in options[0].items()]
-        for words in itertools.product(*choices):
-            argument = ','.join(filter(None, words))
-            yield argument, module['get_config'](argument)
-    finally:
-        kdsr.parse_arg = parse
-
-
 @pytest.mark.parametrize('file', FILES, ids=lambda f: f.stem)
 def test_all_words_of_the_experiments_together_give_stages_that_can_be_meant(file):
-    seen, counted = set(), 0
-    for _, config in combinations(file):
-        counted += 1
+    seen, names = set(), []
+    for argument in recipes.combinations(settings.executed(str(file))):
+        config = settings.load(f'{file}:{argument}')
+        names.append(config.name)
         key = config.copy_and_resolve_references()
         key.name = ''
         # widths, rates and lengths of time vary freely; what is left are the forms of a run
-        key = re.sub(r'\d+(\.\d+)?(e-?\d+)?', '0', kdsr.to_json(key) if 'stages' not in key else repr(key))
+        key = re.sub(r'\d+(\.\d+)?(e-?\d+)?', '0', configs.to_json(key) if 'stages' not in key else repr(key))
         if key in seen:
             continue
         seen.add(key)
         planned = stages.planned(config)
         for i, stage in enumerate(planned):
             resolved = stages.resolved(stage, pathlib.Path('run'), [s.name for s in planned[:i]])
-            assert 'stage:' not in kdsr.to_json(resolved)
+            assert 'stage:' not in configs.to_json(resolved)
             written = stages.derived(config, (config.get('stages') or ({},))[i])
             said = {k: v for k, v in stage.method.to_dict().items() if k in written.method or v not in ('', {})}
             assert written.method.to_dict() == said, 'an experiment says all fields of its method but for empty ones'
             nets.student(stage)
-    assert counted >= 8
+    assert len(set(names)) == len(names) >= 4, 'each has a workdir of its own'
+    assert all(name.startswith(file.stem + '_') for name in names)
 
 
 @pytest.mark.parametrize('images', ['generator', 'noise', 'data', 'data_kd'])
-@pytest.mark.parametrize('recipe', ['', 'released', 'paper,whole'])
+@pytest.mark.parametrize('recipe', ['smoke', 'smoke_released', 'smoke_paper,whole'])
 def test_every_kind_of_images_of_the_data_free_smoke_run_makes_a_step(images, recipe):
-    config = runpy.run_path(str(HERE / 'experiments' / 'data_free.py'))['get_config'](f'{images},smoke,{recipe}')
+    config = tiny.experiment('data_free', f'{images},{recipe}')
     (stage,) = stages.planned(config)
     side = stage.patch if stage.data.training else 1
     batch = Batch(*(np.zeros((4, s, s, 1), np.float32) for s in (side, side * (stage.scale if stage.data.training else 1))))
@@ -96,16 +81,59 @@ def test_every_kind_of_images_of_the_data_free_smoke_run_makes_a_step(images, re
 
 
 def test_two_stages_of_a_study_both_start_from_a_student_that_there_is():
-    config = runpy.run_path(str(HERE / 'experiments' / 'srgan_kd.py'))['get_config']('gan2g_al,two_stage,study')
+    config = tiny.experiment('srgan_kd', 'study_cpu,gan2g_al,two_stage')
     assert [(s.name, s.student_init) for s in stages.planned(config)] == [
-        ('distil', 'runs/srgan_pretrain'),
+        ('distil', 'runs/srgan_kd_pretrain_cpu'),
         ('adversarial', 'stage:distil/student'),
     ]
 
 
 def test_ci_runs_a_smoke_run_of_every_experiment():
     ci = (HERE / '.ci' / 'run').read_text()
-    assert [f.stem for f in FILES if not re.search(rf'experiments/{f.stem}\.py:(\w+,)*smoke', ci)] == []
+    assert [f.stem for f in FILES if not re.search(rf'experiments/{f.stem}\.py:smoke', ci)] == []
+
+
+@pytest.mark.parametrize(
+    ('argument', 'message'),
+    [
+        ('papr', "'papr' is unknown, did you mean 'paper'? (recipes: demo, study, paper, smoke; technique: affinity, output, "),
+        ('study,smoke', "'study' and 'smoke' are two recipes: choose one"),
+        ('paper,rcan,x2,san', "'rcan' and 'san' are both the model: choose one"),
+        ('rcan,x2', "'rcan': the recipe demo has no choice of model (those with one: paper)"),
+        ('paper,paper', "'paper' and 'paper' are two recipes"),
+    ],
+)
+def test_words_that_do_not_go_together_are_an_error_that_says_which(argument, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        tiny.experiment('fakd', argument)
+
+
+def test_words_have_no_order_and_name_the_run():
+    one, other = (tiny.experiment('fakd', words) for words in ('paper,rcan,x2,baseline', 'x2,baseline,rcan,paper'))
+    assert configs.to_json(one) == configs.to_json(other) and one.name == 'fakd_paper_rcan_x2_baseline'
+    assert tiny.experiment('fakd').name == tiny.experiment('fakd', 'demo,affinity').name == 'fakd_demo'
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda f: f.stem)
+def test_help_names_every_recipe_and_word(file):
+    text, found = settings.described(f'{file}:help'), settings.executed(str(file))
+    assert all(f'\n  {recipe.__name__}  ' in text and recipe.__doc__ in text for recipe in found['RECIPES'])
+    words = {w for recipe in found['RECIPES'] for axis in recipes.defaults(recipe) for w in found['AXES'][axis]}
+    assert {w for axis in found.get('AXES', {}).values() for w in axis} == words
+    assert all(re.search(rf'\b{word}\b', text) for word in words) and settings.described(f'{file}:demo') is None
+    assert max(map(len, text.splitlines())) <= 132 + len(str(file.parent))
+
+
+def test_every_arm_of_every_study_is_a_run_of_its_file():
+    studies = [found for f in FILES if 'STUDY' in (found := settings.executed(str(f)))]
+    assert len(studies) == 4
+    for found in studies:
+        study = found['STUDY']
+        assert study.against in study.arms and set(study.default) <= set(study.arms)
+        for words, values in study.arms.values():
+            config = settings.load(f'{found["__file__"]}:{recipes.with_recipe(found, words, study.recipe)}')
+            fields = configs.flat(config.to_dict())
+            assert all(type(fields[k]) is type(v) for k, v in values.items())
 
 
 # Every mistake
@@ -218,10 +246,11 @@ def test_a_setting_that_nothing_reads_is_refused_by_name(kind, room, tmp_path, a
         ('def get_config():\n    return no_such_name', 'file.py line 2: NameError: '),
         ('def get_config(:', 'file.py: SyntaxError: '),
         ('import no_such_module_at_all', 'ModuleNotFoundError: '),
-        ('config = 3', 'get_config() must give a config'),
-        ('def get_config():\n    return 3', 'not int'),
-        ("from kdsr import config\ndef get_config():\n    return config.base(steps='many')", 'steps'),
-        ('from kdsr import config\ndef get_config():\n    return config.base(stpes=3)', 'config.student.name is missing'),
+        ('config = 3', 'has neither RECIPES nor get_config()'),
+        ('def get_config():\n    return 3', 'must give a config (kdsr.recipes.base), not int'),
+        ('def demo():\n    return 3\nRECIPES = (demo,)', 'must give a config (kdsr.recipes.base), not int'),
+        ("from kdsr import recipes\ndef get_config():\n    return recipes.base(steps='many')", 'steps'),
+        ('from kdsr import recipes\ndef get_config():\n    return recipes.base(stpes=3)', 'config.student.name is missing'),
         ('def get_config():\n    return {}', 'config.student.name is missing'),
         ('def get_config(words):\n    return {}', 'TypeError'),
     ],
@@ -320,16 +349,17 @@ def test_a_path_alone_means_a_folder(room, capsys):
     config, paths = settings.read(file, [f'data.path={room / "images"}'])
     (stage,) = stages.planned(config, paths)
     assert stage.data.source == 'folder' and "config.data.source='folder'" in capsys.readouterr().err
-    config = kdsr.base(student=kdsr.model('edsr'), data=kdsr.data('embedded', path='photos'))
+    config = recipes.base(student=recipes.model('edsr'), data=recipes.data('embedded', path='photos'))
     config.method = {'name': 'supervised'}
     assert stages.planned(config)[0].data.source == 'folder'
 
 
 def test_an_override_that_only_the_stages_have_is_refused_with_the_way_to_set_it():
     file = str(HERE / 'experiments' / 'srgan_kd.py')
-    config, paths = settings.read(f'{file}:pretrain', ['steps=3'])
-    with pytest.raises(ValueError, match='--config.steps is read by nothing: .*set e.g. --config.stages.pretrain.steps'):
-        stages.planned(config, paths)
+    config = tiny.experiment('fakd')
+    config.stages = (recipes.block(name='first', steps=3), recipes.block(name='second', steps=4))
+    with pytest.raises(ValueError, match='--config.steps is read by nothing: .*set e.g. --config.stages.second.steps'):
+        stages.planned(config, ['steps'])
     config, paths = settings.read(file, ['stages.pretrain.steps=3', 'stages[1].method.w_adv=0.5', 'seed=5'])
     first, second = stages.planned(config, paths)
     assert (first.steps, second.steps, first.seed, second.method.w_adv, second.method.w_pixel) == (3, 150, 5, 0.5, 1e-3)
@@ -461,7 +491,7 @@ def test_the_clock_of_a_progress_line_starts_before_the_first_item(monkeypatch, 
 
 
 def test_a_smoke_run_says_that_it_is_one(capsys):
-    config = kdsr.base(steps=6)
-    settings.say_smoke('experiments/fakd.py:baseline,smoke', config)
+    config = recipes.base(steps=6)
+    settings.say_smoke('experiments/fakd.py:baseline,smoke_paper', config)
     settings.say_smoke('smoke/fakd.py:baseline', config)
     assert capsys.readouterr().err == 'smoke run, 6 steps: shows that everything works, trains nothing\n'

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from safetensors import numpy as safetensors
-from test_commands import command
-from test_convert import FAKD, IMAGE, SHIFT
+from shell import command
+from state_dicts import FAKD, IMAGE, SHIFT
 
 from kdsr import convert, models
 from kdsr.foreign import formats, names

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 from safetensors import numpy as safetensors
-from test_commands import command, only_line
+from shell import command, only_line
 
 from kdsr import convert, export, models
 from kdsr.data.sources import embedded

@@ -8,7 +8,7 @@ import exporting
 import numpy as np
 import pytest
 import tiny
-from test_commands import command
+from shell import command
 
 from kdsr import export, models
 from kdsr.export import program

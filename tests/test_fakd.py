@@ -1,34 +1,22 @@
 """FAKD: the composite loss against the original code's values, and what a config can say."""
 
-import importlib.util
-import pathlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
-from kdsr import config as kdsr
-from kdsr import fields, methods, models, nets
+from kdsr import fields, methods, models, nets, recipes
 from kdsr.methods import fakd
 from kdsr.models import exports
 from kdsr.types import Batch
 
-EXPERIMENTS = pathlib.Path(__file__).resolve().parents[1] / 'experiments'
 NINE = ('spatial', 'channel', 'instance', 'fsp', 'attention', 'fitnet', 'pooled_spatial', 'rbf', 'mmd')
 
 
 @pytest.fixture(scope='module')
 def teacher(tmp_path_factory):
     return tiny.teacher(tmp_path_factory.mktemp('fakd') / 'teacher')
-
-
-def experiment(name, arg=None):
-    spec = importlib.util.spec_from_file_location(name, EXPERIMENTS / f'{name}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(arg)
 
 
 @pytest.mark.parametrize(('x64', 'tolerance'), [(True, 1e-9), (False, 1e-5)])
@@ -40,7 +28,7 @@ def test_composite_equals_the_original_code(x64, tolerance):
         sr, tr, hr = (nhwc(127 + 100 * np.sin(0.11 * i + shift), (2, 3, 8, 8)) / 255 for shift in (0, 0.1, 0.3))
         ours = [nhwc(np.sin(1 + 0.7 * j + k), (2, 4, 3, 5)) for k in range(3)]
         theirs = [nhwc(np.cos(0.3 * j + k), (2, 4, 3, 5)) for k in range(3)]
-        block = kdsr.model('edsr')
+        block = recipes.model('edsr')
         block.update(tiny.METHOD)
         distances = fakd.transforms(block)
         weights = fields.weighted('transforms', '10*spatial+2*attention', distances)
@@ -140,7 +128,7 @@ def test_missing_teacher_names_the_path_and_the_shipped_models(tmp_path):
 
 @pytest.mark.parametrize(('arg', 'weight', 'eps'), [('paper', 10.0, 1e-8), ('paper,2020', 1.0, 1e-7)])
 def test_presets_of_the_affinity_weight(arg, weight, eps):
-    config = experiment('fakd', arg)
+    config = tiny.experiment('fakd', arg)
     assert (config.method.w_affinity, config.method.eps, config.method.pixel_range) == (weight, eps, 255.0)
 
 
@@ -153,7 +141,7 @@ def test_presets_of_the_affinity_weight(arg, weight, eps):
     ],
 )
 def test_paper_recipes(name, scale, parameters, taps):
-    config = experiment('fakd', f'paper,{name},x{scale}')
+    config = tiny.experiment('fakd', f'paper,{name},x{scale}')
     student = nets.student(config).module
     shapes = jax.eval_shape(student.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
     assert sum(x.size for x in jax.tree.leaves(shapes)) == parameters
@@ -163,7 +151,7 @@ def test_paper_recipes(name, scale, parameters, taps):
 
 def test_experiment_words_are_checked():
     with pytest.raises(ValueError, match="'papr' is unknown, did you mean 'paper'"):
-        experiment('fakd', 'papr')
+        tiny.experiment('fakd', 'papr')
 
 
 def test_export_round_trip_and_mismatch(tmp_path, teacher):
@@ -183,8 +171,9 @@ def test_export_round_trip_and_mismatch(tmp_path, teacher):
 
 
 @pytest.mark.parametrize('name', ['edsr', 'rcan', 'san', 'rdn'])
-@pytest.mark.parametrize('size', ['', 'paper,'])
-def test_teacher_recipes_build_their_networks(name, size):
-    config = experiment('teacher', f'{size}{name},x2')
+@pytest.mark.parametrize('recipe', ['demo', 'paper', 'smoke'])
+def test_teacher_recipes_build_their_networks(name, recipe):
+    config = tiny.experiment('teacher', f'{recipe},{name},x2')
+    assert config.student.name == name
     assert models.taps(nets.student(config).module).keys() >= {'head', 'body'}
     assert config.scale == 2 and config.method.name == 'supervised'

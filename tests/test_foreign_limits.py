@@ -13,8 +13,8 @@ import h5py
 import malformed
 import numpy as np
 import pytest
-from test_commands import HERE
-from test_foreign import FIXTURES, archive, string, tensor
+from pickled import FIXTURES, archive, string, tensor
+from shell import HERE
 
 from kdsr.foreign import bounds, formats, keras, pickles
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_models import close, np_conv
+from arrays import close, np_conv
 
 from kdsr.models import norms
 from kdsr.models.image_generator import Network

@@ -8,16 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import close, np_conv, plain, relu
 from jax import lax
 
 from kdsr import models
 from kdsr.models import edsr, layers, rcan, rdn, san
-
-
-def plain(x, kernel, padding):
-    """What the house convolution must equal: lax's own, differentiated by autodiff."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=layers.NHWC)
-
 
 SAME = ((1, 1), (1, 1))
 CASES = [  # kernel (kh, kw), padding, outputs; 3 outputs take the matmul path where the padding is SAME
@@ -184,22 +179,6 @@ def test_tap_names_shapes_and_the_skip_law(name):
         close(pre['body'], np_conv(taps[f'{unit}2'], params['body']))
     if name == 'san':
         close(pre['body'], jax.jit(san.NonLocal('float32').apply)({'params': params['nonlocal']}, taps['group2']))
-
-
-relu = lambda x: np.maximum(x, 0)
-
-
-def close(a, b):
-    """Equal to 1e-5 of the largest value."""
-    np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(b).max())
-
-
-def np_conv(x, params):
-    """SAME convolution of odd size in numpy, float64: a sum of shifted products."""
-    x, kernel, y = np.float64(x), np.float64(params['kernel']), np.float64(params['bias'])
-    k, h, w = len(kernel), *x.shape[1:3]
-    p = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0)))
-    return y + sum(p[:, i : i + h, j : j + w] @ kernel[i, j] for i in range(k) for j in range(k))
 
 
 def test_edsr_equals_numpy():

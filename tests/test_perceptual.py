@@ -12,7 +12,7 @@ import pytest
 import tiny
 from flax import linen as nn
 from flax import traverse_util
-from test_commands import command
+from shell import command
 
 from kdsr import compiled, evaluate, metrics
 from kdsr.data import benchmarks

@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from test_upscale import model, saved  # noqa: F401 the fixture
+from enlarging import saved
 
 from kdsr import paths, pictures, upscale
 from kdsr.pictures import files

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
-from kdsr import blend, carry, checkpoints, cost, export, methods, models, stages, train, upscale
-from kdsr import config as kdsr
+from kdsr import blend, carry, checkpoints, cost, export, methods, models, recipes, stages, train, upscale
 from kdsr.models import exports
 
 
@@ -22,9 +21,13 @@ def room(tmp_path_factory):
 
 def config(room, **values):
     """A x2 run of the throw-away method of tests/own, a few steps of Adam."""
-    found = tiny.config(room / 'images', room / 'teacher', optimizer=kdsr.adam(1e-3), export='latest')
-    found.student, found.ema_decay = kdsr.model('own.net', features=6), 0.9
-    found.method = {'name': 'own.method', 'discriminator': {'features': 4, 'hidden': 8}, 'disc_optimizer': kdsr.adam(1e-4, b1=0.5)}
+    found = tiny.config(room / 'images', room / 'teacher', optimizer=recipes.adam(1e-3), export='latest')
+    found.student, found.ema_decay = recipes.model('own.net', features=6), 0.9
+    found.method = {
+        'name': 'own.method',
+        'discriminator': {'features': 4, 'hidden': 8},
+        'disc_optimizer': recipes.adam(1e-4, b1=0.5),
+    }
     found.update(values)
     return found
 
@@ -114,9 +117,9 @@ def test_a_student_of_another_size_than_the_patches_is_refused(room, tmp_path):
 def carrying(room, **second):
     """A run of two stages; the second goes on with the student and the critic of the first."""
     cfg = config(room)
-    cfg.optimizer = kdsr.adam(1e-3, schedule='cosine')
+    cfg.optimizer = recipes.adam(1e-3, schedule='cosine')
     block = {'name': 'second', 'carry': ('student', 'disc'), **second}
-    cfg.stages = (kdsr.block({'name': 'first'}), kdsr.block(block))
+    cfg.stages = (recipes.block({'name': 'first'}), recipes.block(block))
     return cfg
 
 
@@ -186,7 +189,7 @@ def test_the_first_stage_has_nothing_to_carry(room):
 
 def test_a_stage_is_not_trained_longer_under_one_that_took_its_networks(carried, room):
     cfg = carrying(room)
-    cfg.optimizer = kdsr.adam(1e-3)
+    cfg.optimizer = recipes.adam(1e-3)
     cfg.steps = 6
     found = [{'steps': 4, 'student': {'x': 1}}, {'steps': 4, 'student': {'x': 1}}]
     with pytest.raises(ValueError, match='has begun from its export'):

@@ -1,25 +1,19 @@
 """RRDBNet, official and GSOC's, and ESRGAN's discriminator: counts, the concatenating form, real weights, foreign names."""
 
 import functools
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import LR, close, drawn, leaky, np_conv, np_transposed, plain, quick, size
 from flax import traverse_util
-from safetensors import numpy as safetensors
-from test_models import close, np_conv, plain
-from test_srgan_models import drawn, quick, size
+from state_dicts import saved
 
 from kdsr import convert, evaluate, models
 from kdsr.data import benchmarks
 from kdsr.foreign import rrdb as foreign
 from kdsr.models import discriminator_esrgan, discriminator_srgan, layers, rrdb, rrdb_gsoc
-
-LR = np.random.default_rng(5).uniform(size=(2, 5, 6, 3)).astype(np.float32)
-leaky = lambda x: np.where(x > 0, x, 0.2 * x)
-
 
 COUNTS = [  # of the original PyTorch and TensorFlow code
     ('rrdb', {}, 16_697_987),
@@ -98,14 +92,6 @@ OLDEST = [
     *(('conv_body', 'model.1.sub.2'), ('conv_first', 'model.0'), ('conv_up1', 'model.3'), ('conv_up2', 'model.6')),
     *(('conv_hr', 'model.8'), ('conv_last', 'model.10')),
 ]
-
-
-def saved(path, tensors, pairs=()):
-    """Writes `tensors` with parts of their names replaced."""
-    for old, new in pairs:
-        tensors = {re.sub(old, new, name): array for name, array in tensors.items()}
-    path.write_bytes(safetensors.save({name: np.ascontiguousarray(array) for name, array in tensors.items()}))
-    return path
 
 
 @pytest.mark.parametrize('pairs', [(), OLDER, OLDEST], ids=['BasicSR', '2019', '2018'])
@@ -223,15 +209,6 @@ def test_mistakes_are_one_line(tmp_path, change, line):
     assert '\n' not in str(error.value)
     with pytest.raises(ValueError, match='scale 3 is not supported by RRDBNet: use 1, 2 or 4'):
         jax.eval_shape(models.build('rrdb', scale=3).init, jax.random.key(0), jnp.zeros((1, 8, 8, 3)))
-
-
-def np_transposed(x, params, s):
-    """Keras' Conv2DTranspose with SAME: every pixel adds its multiple of the kernel to a canvas; the overhang is cut off."""
-    b, h, w, _ = x.shape
-    canvas = np.zeros((b, s * h + 3, s * w + 3, params['bias'].size))
-    for y, z in np.ndindex(h, w):
-        canvas[:, s * y : s * y + 3, s * z : s * z + 3] += np.einsum('bc,ijcd->bijd', x[:, y, z], params['kernel'])
-    return canvas[:, : s * h, : s * w] + params['bias']
 
 
 @pytest.mark.parametrize('stride', [2, 3, 4])

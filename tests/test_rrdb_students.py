@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import LR, close, drawn, leaky, np_conv, np_transposed, plain, quick, size
 from jax import lax
-from test_models import close, np_conv, plain
-from test_rrdb import LR, leaky, np_transposed, saved
-from test_srgan_models import drawn, quick, size
+from state_dicts import saved
 
 from kdsr import convert, models
 from kdsr.models import depthwise, layers, rrdb, rrdb_gsoc, rrdb_student, srvgg

@@ -11,8 +11,8 @@ import pytest
 import tiny
 from PIL import Image
 
-from kdsr import config as kdsr
-from kdsr import crops, curves, evaluate, models, nets, outcome, report, runs, train, writers
+from kdsr import config as configs
+from kdsr import crops, curves, evaluate, models, nets, outcome, recipes, report, runs, train, writers
 from kdsr.data import benchmarks
 from kdsr.protocols import PROTOCOLS
 
@@ -61,7 +61,7 @@ def test_small_and_flat_pictures_are_counted_by_name(caplog):
 
 
 def config(room, images='images', **values):
-    cfg = tiny.config(room / images, '', student=kdsr.model('edsr', blocks=3, features=8), **values)
+    cfg = tiny.config(room / images, '', student=recipes.model('edsr', blocks=3, features=8), **values)
     cfg.method = {'name': 'supervised', 'loss': 'l1'}
     return cfg
 
@@ -122,7 +122,7 @@ def test_plots_and_reports_take_infinite_scores(tmp_path):
     for seed in (0, 1):
         folder = tmp_path / f'{seed}'
         folder.mkdir()
-        (folder / 'config.json').write_text(kdsr.to_json(config(tmp_path, seed=seed)))
+        (folder / 'config.json').write_text(configs.to_json(config(tmp_path, seed=seed)))
         lines = [{'step': s, 'val/psnr_y': np.inf if s < 4 or seed else 30.0 + s} for s in range(1, 9)]
         (folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
         found = {'bicubic': {'validation/x2': scores}, 'student': {'validation/x2': scores}}

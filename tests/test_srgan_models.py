@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import drawn, quick, size
 from flax import traverse_util
 from jax import lax
 
@@ -22,24 +23,6 @@ from kdsr import compiled, models
 from kdsr.models import discriminator_srgan, edsr, exports, layers, norms, srresnet
 
 TINY = {'features': 8, 'blocks': 2}
-# What runs once on small arrays: compiling is most of its time, and without optimisation it is 2 to 9 times shorter.
-OPTIONS = {'xla_backend_optimization_level': 0, 'xla_llvm_disable_expensive_passes': True}
-quick = functools.partial(jax.jit, compiler_options=OPTIONS)
-
-
-def size(tree):
-    return sum(leaf.size for leaf in jax.tree.leaves(tree))
-
-
-def drawn(module, x):
-    """Variables drawn at random, variances positive: ones and zeros would hide errors."""
-    shapes, rng = jax.eval_shape(module.init, jax.random.key(0), x), np.random.default_rng(0)
-
-    def draw(path, leaf):
-        around = {'var': 1.0, 'gamma': 1.0}.get(path[-1].key, 0.0)
-        return np.float32(around + rng.uniform(-0.5, 0.5, leaf.shape) / max(1, np.prod(leaf.shape[:-1]) / 4) ** 0.5)
-
-    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 COUNTS = [  # features, blocks, scale, trainable parameters, statistics; by hand from the layers of krasserm/super-resolution

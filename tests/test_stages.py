@@ -6,8 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from kdsr import config as kdsr
-from kdsr import stages
+from kdsr import recipes, stages
 from kdsr.models import exports
 
 
@@ -43,8 +42,8 @@ def trained(monkeypatch):
 
 
 def config(*names, name='whole'):
-    found = kdsr.base(name=name, student=kdsr.model('edsr'), method=kdsr.block({'name': 'supervised', 'loss': 'l1'}))
-    found.stages = tuple(kdsr.block({'name': stage}) for stage in names)
+    found = recipes.base(name=name, student=recipes.model('edsr'), method=recipes.block({'name': 'supervised', 'loss': 'l1'}))
+    found.stages = tuple(recipes.block({'name': stage}) for stage in names)
     return found
 
 

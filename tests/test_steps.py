@@ -10,8 +10,7 @@ import pytest
 from flax import linen as nn
 from tensorboardX.proto import event_pb2
 
-from kdsr import config as kdsr
-from kdsr import optim, steps, writers
+from kdsr import optim, recipes, steps, writers
 from kdsr.types import Batch
 
 BATCH = Batch(jnp.arange(4.0).reshape(4, 1, 1, 1), jnp.ones((4, 1, 1, 1)))
@@ -74,36 +73,36 @@ def run(block, batches, ema_decay=0.0, steps_total=4):
 
 def test_accumulated_halves_equal_one_batch():
     halves = [jax.tree.map(lambda x, i=i: x[2 * i : 2 * i + 2], BATCH) for i in range(2)]
-    whole = run(kdsr.adam(0.01, name='sgd'), [BATCH])
-    split = run(kdsr.adam(0.01, name='sgd', accumulate=2), halves)
+    whole = run(recipes.adam(0.01, name='sgd'), [BATCH])
+    split = run(recipes.adam(0.01, name='sgd', accumulate=2), halves)
     np.testing.assert_allclose(split.nets['s'].params['w'], whole.nets['s'].params['w'], rtol=1e-6)
 
 
 def test_average_moves_on_updates_only():
-    whole = run(kdsr.adam(0.01, name='sgd'), [BATCH], ema_decay=0.9)
-    twice = run(kdsr.adam(0.01, name='sgd', accumulate=2), [BATCH, BATCH], ema_decay=0.9)
+    whole = run(recipes.adam(0.01, name='sgd'), [BATCH], ema_decay=0.9)
+    twice = run(recipes.adam(0.01, name='sgd', accumulate=2), [BATCH, BATCH], ema_decay=0.9)
     w = float(whole.nets['s'].params['w'])
     np.testing.assert_allclose(whole.ema['s']['w'], 0.9 * 0.3 + 0.1 * w, rtol=1e-6)
     np.testing.assert_allclose(twice.ema['s']['w'], whole.ema['s']['w'], rtol=1e-6)
 
 
 def test_clip_bounds_the_update():
-    state = run(kdsr.adam(1.0, name='sgd', clip=0.5), [BATCH])
+    state = run(recipes.adam(1.0, name='sgd', clip=0.5), [BATCH])
     np.testing.assert_allclose(abs(0.3 - float(state.nets['s'].params['w'])), 0.5, rtol=1e-6)
 
 
 def test_schedules():
-    rate = optim.schedule(kdsr.adam(1e-3, schedule='cosine', warmup=10, final_rate=0.1), 110)
+    rate = optim.schedule(recipes.adam(1e-3, schedule='cosine', warmup=10, final_rate=0.1), 110)
     np.testing.assert_allclose([rate(0), rate(5), rate(10), rate(60), rate(110)], [0, 5e-4, 1e-3, 5.5e-4, 1e-4], rtol=1e-5)
     # 200 epochs of 1000 batches, halved at the start of the 150th (FAKD)
-    rate = optim.schedule(kdsr.adam(1e-4, schedule='step', milestones=(149_000,)), 200_000)
+    rate = optim.schedule(recipes.adam(1e-4, schedule='step', milestones=(149_000,)), 200_000)
     np.testing.assert_allclose([rate(148_999), rate(149_001)], [1e-4, 5e-5], rtol=1e-6)
 
 
 @pytest.mark.parametrize('field', ['name', 'schedule'])
 def test_unknown_optimiser_words(field):
     with pytest.raises(ValueError, match=f"config.optimizer.{field}='adm' is none of"):
-        optim.make(kdsr.adam(1e-3, **{field: 'adm'}), 10)
+        optim.make(recipes.adam(1e-3, **{field: 'adm'}), 10)
 
 
 def test_draws_are_per_global_example():
@@ -118,7 +117,7 @@ def test_draws_are_per_global_example():
 @pytest.mark.parametrize('accumulate', [1, 3])
 @pytest.mark.parametrize('values', [{'clip': 1.0}, {'name': 'sgd', 'momentum': 0.9, 'weight_decay': 0.1}, {'name': 'adamw'}])
 def test_the_logged_rate_is_that_of_the_update_and_changes_no_weight(values, accumulate):
-    block = kdsr.adam(1e-2, schedule='cosine', warmup=2, accumulate=accumulate, **values)
+    block = recipes.adam(1e-2, schedule='cosine', warmup=2, accumulate=accumulate, **values)
     rule, plain = optim.make(block, 12 * accumulate), optim.make(block, 12 * accumulate)
     rules, silent = {'s': rule}, {'s': optax.GradientTransformation(plain.init, plain.update)}
     state = told = steps.create(jax.random.key(0), {'s': scalar_net(0.3)}, rules)
@@ -134,7 +133,7 @@ def test_the_logged_rate_is_that_of_the_update_and_changes_no_weight(values, acc
 
 def test_every_player_has_a_rate_of_its_own():
     losses = lambda params, ctx: ({k: v['w'] ** 2 for k, v in params.items()}, ({}, {}))
-    rules = {'g': optim.make(kdsr.adam(1e-2), 4), 'd': optim.make(kdsr.adam(3e-4, schedule='step', milestones=(1,)), 4)}
+    rules = {'g': optim.make(recipes.adam(1e-2), 4), 'd': optim.make(recipes.adam(3e-4, schedule='step', milestones=(1,)), 4)}
     state, rates = steps.create(jax.random.key(0), {'g': scalar_net(2.0), 'd': scalar_net(3.0)}, rules), []
     for _ in range(2):
         state, metrics = jax.jit(steps.players(losses, rules))(state, {}, BATCH)

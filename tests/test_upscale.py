@@ -6,39 +6,16 @@ import subprocess
 import sys
 import time
 
-import jax
 import numpy as np
 import pytest
 import tiny
+from enlarging import network, saved
 from PIL import Image
-from test_commands import HERE, command, only_line
+from shell import HERE, command, only_line
 
 from kdsr import evaluate, models, pictures, tiling, upscale
 from kdsr.models import exports
 from kdsr.pictures import files
-
-EXTENSIONS = {'.png': 'PNG', '.jpg': 'JPEG', '.webp': 'WEBP', '.tif': 'TIFF'}
-
-
-def network(path, **args):
-    """Writes a small untrained EDSR, x2 by default, as an export and returns its path."""
-    args = {'scale': 2, 'features': 4, 'blocks': 1, **args}
-    lr, rng = jax.ShapeDtypeStruct((1, 16, 16, 3), np.float32), np.random.default_rng(0)
-    shapes = jax.eval_shape(models.build('edsr', **args).init, jax.random.key(0), lr)
-    weights = jax.tree.map(lambda s: np.float32(rng.uniform(-0.3, 0.3, s.shape)), shapes)
-    exports.save(path, name='edsr', args=args, variables=weights)
-    return str(path)
-
-
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    return network(tmp_path_factory.mktemp('model') / 'edsr')
-
-
-def saved(path, height=12, width=20):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(tiny.picture(height, width, len(path.name))).save(path, EXTENSIONS.get(path.suffix, 'PNG'))
-    return path
 
 
 def names(plan, out):

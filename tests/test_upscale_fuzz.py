@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 import tiny
+from enlarging import network
 from PIL import Image, ImageOps
-from test_pictures import png16
-from test_upscale import network
+from png import png16
 
 from kdsr import upscale
 

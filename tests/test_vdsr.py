@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+from arrays import close, np_conv, relu
 from PIL import Image
-from test_commands import command, only_line
-from test_models import close, np_conv, relu
+from shell import command, only_line
 
-from kdsr import config as kdsr
-from kdsr import convert, evaluate, export, metrics, models, pictures, train, upscale
+from kdsr import config as configs
+from kdsr import convert, evaluate, export, metrics, models, pictures, recipes, train, upscale
 from kdsr.data import benchmarks, pipeline, sources
 from kdsr.data.resize import imresize
 from kdsr.models import exports, vdsr
@@ -229,7 +229,7 @@ def test_training_batches_of_y(tmp_path):
 def test_supervised_training_on_y(tmp_path):
     """Through the one loop; pictures, scores and the table are those of colour images."""
     images, teacher = tiny.folder(tmp_path / 'images'), saved(tmp_path / 'teacher')
-    config = tiny.config(images, teacher, student=kdsr.model('vdsr', **SMALL), optimizer=kdsr.adam(1e-3, clip=1.0))
+    config = tiny.config(images, teacher, student=recipes.model('vdsr', **SMALL), optimizer=recipes.adam(1e-3, clip=1.0))
     config.method, config.data.colour = {'name': 'supervised', 'loss': 'l1'}, 'y'
     results = train.train(config, tmp_path / 'run')
     sets = {net: set(results[net]['validation/x2']) for net in ('bicubic', 'student', 'teacher')}
@@ -243,4 +243,4 @@ def test_supervised_training_on_y(tmp_path):
         train.train(config, tmp_path / 'other')
     config.data.colour = 'grey'
     with pytest.raises(ValueError, match="config.data.colour='grey' must be 'rgb' or 'y'"):
-        kdsr.check(config)
+        configs.check(config)

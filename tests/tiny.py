@@ -1,16 +1,29 @@
 """Tiny configs, images and models that several tests train with."""
 
+import pathlib
+
 import numpy as np
 from PIL import Image
 
-from kdsr import config as kdsr
-from kdsr import models
+from kdsr import models, recipes, settings
 from kdsr.models import exports
 
+EXPERIMENTS = pathlib.Path(__file__).resolve().parents[1] / 'experiments'
 METHOD = {
     'name': 'fakd', 'alpha': 0.5, 'w_affinity': 10.0, 'transforms': 'spatial+instance', 'taps': '', 'adapter': False,
     'pool': 1, 'pool_type': 'max', 'eps': 1e-8, 'pixel_range': 255.0,
 }  # fmt: skip
+
+
+def experiment(name, argument=''):
+    """The config of experiments/<name>.py:argument."""
+    return settings.load(f'{EXPERIMENTS / name}.py:{argument}')
+
+
+def table(name):
+    """{field: the rest of its line} of the table in an experiment's docstring."""
+    lines = (EXPERIMENTS / f'{name}.py').read_text().partition('    field ')[2].partition('\n\n')[0].splitlines()[1:]
+    return dict(line.split(maxsplit=1) for line in lines)
 
 
 def picture(height, width, seed):
@@ -75,7 +88,7 @@ def room(path):
 
 def config(images, teacher_path, **values):
     """A x2 FAKD run of a few steps; SGD, since Adam would hide a gradient that is off by a factor."""
-    config = kdsr.base(
+    config = recipes.base(
         name='tiny',
         scale=2,
         patch=16,
@@ -84,10 +97,10 @@ def config(images, teacher_path, **values):
         log_every=2,
         eval_every=2,
         save_every=2,
-        student=kdsr.model('edsr', blocks=3, features=8),
+        student=recipes.model('edsr', blocks=3, features=8),
         teacher=str(teacher_path),
-        optimizer=kdsr.adam(1e-5, name='sgd', momentum=0.9),
-        data=kdsr.folder(str(images), cache_dir=str(images) + '_cache', threads=1),
+        optimizer=recipes.adam(1e-5, name='sgd', momentum=0.9),
+        data=recipes.folder(str(images), cache_dir=str(images) + '_cache', threads=1),
     )
     config.method = dict(METHOD)
     config.update(values)
@@ -96,7 +109,7 @@ def config(images, teacher_path, **values):
 
 def gan(room, technique='gan2gan', **values):
     """A x2 run of SRGAN lightening with batch norm in the student and in both critics."""
-    tiny = config(room / 'images', room / 'teacher', student=kdsr.model('srresnet', blocks=2, features=8), **values)
+    tiny = config(room / 'images', room / 'teacher', student=recipes.model('srresnet', blocks=2, features=8), **values)
     tiny.method = {
         'name': 'srgan_kd', 'technique': technique, 'pixel_range': 255.0, 'w_pixel': 1e-3, 'w_adv': 1e-1, 'w_adv_teacher': 1e-1,
         'adversarial': 'relativistic', 'discriminator': {'features': 4, 'hidden': 16},
@@ -107,14 +120,14 @@ def gan(room, technique='gan2gan', **values):
 
 def data_free(room, **values):
     """A run without images: a student that grows in steps 8 and 16, two generators of which one moves in a step."""
-    tiny = config(room / 'images', room / 'vdsr', student=kdsr.model('vdsr', features=4, blocks=3), **values)
+    tiny = config(room / 'images', room / 'vdsr', student=recipes.model('vdsr', features=4, blocks=3), **values)
     tiny.data.update({'colour': 'y', 'training': False})
     tiny.optimizer.learning_rate = 0.1
     tiny.method = {
         'name': 'data_free', 'images': 'generator', 'target': 'teacher', 'scales': '2,4', 'size': 16, 'student_steps': 2,
         'latent': 8, 'loss': 'l1', 'reduction': 'mean', 'rounding': 'none', 'w_adversarial': 1.0, 'w_reconstruction': 1.0,
         'warmup': 1, 'growth': {'events': 3, 'every': 8, 'new_block': 'random'},
-        'optimizer': kdsr.adam(0.1, name='sgd', momentum=0.9),
+        'optimizer': recipes.adam(0.1, name='sgd', momentum=0.9),
     }  # fmt: skip
     return tiny
 

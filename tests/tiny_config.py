@@ -4,13 +4,13 @@ import pathlib
 
 import tiny
 
-from kdsr import config as kdsr
+from kdsr import recipes
 
 
 def get_config(room):
     method, _, room = room.rpartition('@')
     config = tiny.CONFIGS[method or 'fakd'](pathlib.Path(room))
     config.steps, config.log_every, config.eval_every, config.save_every = 24, 2, 8, 4
-    config.optimizer = kdsr.adam(1e-3, clip=1.0)
+    config.optimizer = recipes.adam(1e-3, clip=1.0)
     config.ema_decay = 0.9
     return config
