@@ -1,4 +1,4 @@
-"""Spatial affinity, the loss and its gradient for the student: kdsr in row blocks beside PyTorch with whole matrices.
+"""What do row blocks save: spatial affinity and its gradient, kdsr beside PyTorch with whole matrices?
 
     python benchmarks/affinity.py [--repeats=7] [--pin] [--notorch]
 
@@ -36,7 +36,7 @@ def of_kdsr(student, teacher):
 
 def of_torch(student, teacher):
     """The same of the twin in PyTorch."""
-    from torch_twins import spatial_affinity, torch
+    from twins.fakd import spatial_affinity, torch
 
     device = 'cuda' if jax.default_backend() == 'gpu' else 'cpu'
     torch.set_num_threads(timing.cores())

@@ -1,4 +1,4 @@
-"""How long the training loop waits for data: the embedded photographs, and a folder of 2K PNGs after its first pass.
+"""How long does the training loop wait for data, of the embedded photographs and of a folder of 2K PNGs?
 
     python benchmarks/data_wait.py [--steps=60]
 

@@ -1,4 +1,4 @@
-"""Whole images through kdsr's networks beside the same networks in PyTorch: weights shared, images equal before anything is timed.
+"""How fast are whole images beside the same networks in PyTorch? Weights shared, images equal before anything is timed.
 
     python benchmarks/inference.py [--case=all|teacher,student,released,compact] [--size=180x320] [--repeats=7] [--pin] [--notorch]
     python benchmarks/inference.py --model=EXPORT --saved=FOLDER [--pin]
@@ -128,7 +128,7 @@ def peak_rate(torch, n=2048, times=7):
     product, on_device = jax.jit(lambda a: jnp.matmul(a, a, precision='float32')), jax.device_put(a)
     ways = {'numpy': lambda: a @ a, 'jax': lambda: product(on_device).block_until_ready()}
     if torch and jax.default_backend() == 'cpu':
-        from torch_twins import torch
+        from twins.fakd import torch
 
         torch.set_num_threads(timing.cores())
         theirs = torch.tensor(a)

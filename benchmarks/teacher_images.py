@@ -1,4 +1,4 @@
-"""A teacher's images of folders of images, as folders of pairs: to measure how well students imitate it, and to train by.
+"""What does a teacher make of folders of images? Folders of pairs, to measure how well students imitate it, and to train by.
 
     python benchmarks/teacher_images.py --model=teachers/rrdb23 --data=Set5,Set14,B100 --out=runs/teacher
     python -m kdsr.evaluate --model=runs/student --data=runs/teacher/Set5_teacher

@@ -1,4 +1,4 @@
-"""Training steps of kdsr beside the same steps in PyTorch: weights shared, losses equal before anything is timed.
+"""How fast is a training step beside the same in PyTorch? Weights shared, losses equal before anything is timed.
 
     python benchmarks/train_step.py [--case=edsr|fakd|srgan|dfsr|all] [--repeats=7] [--pin] [--notorch]
 
@@ -90,30 +90,30 @@ CASES = {'edsr': edsr_config, 'fakd': fakd_config, 'srgan': srgan_config, 'dfsr'
 
 def of_torch(config, first, frozen, batch, variant, **values):
     """A Candidate of the twin networks with the same weights."""
-    import torch_srgan
-    import torch_twins as twins
+    from twins import fakd as twins
+    from twins import srgan
 
     network = lambda name, args, params: twins.placed(twins.copy_weights(twins.NETWORKS[name](**args), params), variant)
     args = {'scale': SCALE, **config.student.args}
     if config.method.name == 'gan':
         params = first.nets['student'].params, first.nets['disc'].params, jax.device_get(frozen['features']['params'])
-        nets = torch_srgan.Generator(**args), torch_srgan.Discriminator(), torch_srgan.VGG19().requires_grad_(False)
+        nets = srgan.Generator(**args), srgan.Discriminator(), srgan.VGG19().requires_grad_(False)
         nets = [twins.placed(twins.copy_weights(net, p), variant) for net, p in zip(nets, params, strict=True)]
         settings = {'weight': config.method.content.weight, 'adversarial': config.method.w_adv}
         settings |= {'learning_rate': config.optimizer.learning_rate, 'eps': config.optimizer.eps}
-        run = torch_srgan.trainer(*nets, batch.lr, batch.hr, variant, **settings)
+        run = srgan.trainer(*nets, batch.lr, batch.hr, variant, **settings)
         return timing.Candidate(label(variant), run, growth=growth_of(variant), **values)
     if config.method.name == 'data_free':
-        import torch_dfsr
+        from twins import dfsr
 
-        build = {f'generator_x{s}': torch_dfsr.Generator(config.method.size // s) for s in (2, 3, 4)}
-        build |= {'student': torch_dfsr.VDSR(**config.student.args), 'teacher': torch_dfsr.VDSR().requires_grad_(False)}
+        build = {f'generator_x{s}': dfsr.Generator(config.method.size // s) for s in (2, 3, 4)}
+        build |= {'student': dfsr.VDSR(**config.student.args), 'teacher': dfsr.VDSR().requires_grad_(False)}
         params = {k: n.params for k, n in first.nets.items()} | {'teacher': jax.device_get(frozen['teacher']['params'])}
         nets = {k: twins.placed(twins.copy_weights(net, params[k]), variant) for k, net in build.items()}
         generators = {s: nets[f'generator_x{s}'] for s in (2, 3, 4)}
         settings = {'size': config.method.size, 'optimisers': (config.optimizer, config.method.optimizer)}
         draws = ours.draws(first.key, config, 8)
-        run = torch_dfsr.trainer(nets['student'], nets['teacher'], generators, draws, variant, **settings)
+        run = dfsr.trainer(nets['student'], nets['teacher'], generators, draws, variant, **settings)
         return timing.Candidate(label(variant), run, growth=growth_of(variant), **values)
     student = network(config.student.name, args, first.nets['student'].params)
     if config.method.name == 'fakd':
@@ -133,14 +133,14 @@ def label(variant):
 
 def growth_of(variant):
     """How a PyTorch variant's memory is measured."""
-    import torch_twins as twins
+    from twins import fakd as twins
 
     return twins.cuda_growth if variant.device == 'cuda' else None
 
 
 def torch_variants():
     """What PyTorch is timed as; the first is what the ratios refer to."""
-    from torch_twins import Variant, torch
+    from twins.fakd import Variant, torch
 
     if jax.default_backend() != 'gpu':
         torch.set_num_threads(timing.cores())

@@ -1,40 +1,40 @@
-"""The nine transforms of features side by side: PSNR-Y, milliseconds per step, memory. What a user needs to choose.
+"""Which transform of features: PSNR-Y, milliseconds per step and memory of the nine side by side?
 
-    python benchmarks/study.py --out=runs/transforms --seeds=0 --steps=300 --benchmarks=Set5,Set14,B100 --jobs=2 \\
-        --arms=alone,output,spatial,channel,instance,fsp,attention,fitnet,pooled_spatial,rbf,mmd
+    python -m kdsr.study --config=experiments/fakd.py --out=runs/transforms --seeds=0 --steps=300 --benchmarks=Set5,Set14 \\
+        --jobs=2 --arms=alone,output,spatial,channel,instance,fsp,attention,fitnet,pooled_spatial,rbf,mmd
     python benchmarks/transforms.py --runs=runs/transforms --pin
-    python benchmarks/transforms.py --balance=runs/study/alone_0            # the weights in benchmarks/arms.py
+    python benchmarks/transforms.py --balance=runs/study/alone_0            # the weights in experiments/fakd.py
 
 Student EDSR 8x32 from the shipped teacher, batch 8, LR patches of 24. `output` is the step without a transform.
 """
 
 import json
 import pathlib
-import runpy
 
 import jax
 import ours
 import timing
 from absl import flags
-from arms import FAKD, WEIGHTS
 
-from kdsr import commands, compiled, methods, models, writers
+from kdsr import commands, compiled, methods, models, recipes, settings, writers
 from kdsr.data import pipeline, sources
 
-RUNS = flags.DEFINE_string('runs', '', 'folder of benchmarks/study.py: adds the scores of RUNS/<transform>_0')
+RUNS = flags.DEFINE_string('runs', '', 'OUT of kdsr.study: adds the scores of RUNS/<transform>_0')
 REPEATS = flags.DEFINE_integer('repeats', 7, 'timings of each transform', lower_bound=1)
 PIN = flags.DEFINE_bool('pin', False, 'stay on one core')
 BALANCE = flags.DEFINE_string('balance', '', 'a run without a transform: print weights for it instead')
 
 PATCH, BATCH = 24, 8
+FILE = pathlib.Path(__file__).parents[1] / 'experiments' / 'fakd.py'
+EXPERIMENT = settings.executed(str(FILE))
+WEIGHTS = EXPERIMENT['WEIGHTS']
 HUGE = 1e6  # so large a weight that the transform's gradient is all of the gradient
 
 
 def config_of(name):
-    """The config of one arm of benchmarks/arms.py."""
-    words, values = FAKD[name]
-    file = pathlib.Path(__file__).parents[1] / 'experiments' / 'fakd.py'
-    config = runpy.run_path(str(file))['get_config'](','.join(filter(None, ['study', words])))
+    """The config of one arm of the experiment's study."""
+    words, values = EXPERIMENT['STUDY'].arms[name]
+    config = settings.load(f'{FILE}:{recipes.with_recipe(EXPERIMENT, words, "study")}')
     config.update_from_flattened_dict(values)
     return config
 

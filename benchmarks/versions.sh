@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The oldest versions that requirements.txt declares (every >= read as ==) and the newest that exist, on each Python: FAKD's
-# smoke run, the same stopped by SIGTERM and gone on with (it must end in the same bytes), and the tests of all rooms that lean
-# on a declared package. Prints one table; status 1 if anything in it failed. OUT keeps logs and environments (1.3 GB each).
+# Do the oldest versions work, and the newest? Those that requirements.txt declares (every >= read as ==) and the newest that there
+# are, on each Python: FAKD's smoke run, the same stopped by SIGTERM and gone on with (it must end in the same bytes), and the tests
+# of all rooms that lean on a package. Prints one table; status 1 if anything failed. OUT keeps logs and environments (1.3 GB each).
 #     PYTHONS="python3.11 python3.12 python3.13" KDSR_DATA=../shared/data bash benchmarks/versions.sh [OUT]
 set -uo pipefail
 cd "$(dirname "$0")/.."

@@ -43,11 +43,11 @@ def of_kdsr(upscaler, lr):
 
 def of_torch(card, variables, lr, compiled=True):
     """PyTorch's ways: both memory formats, and the latter compiled if asked for; none for a network without a twin."""
-    import torch_generators
-    import torch_twins as twins
-    from torch_twins import torch
+    from twins import fakd as twins
+    from twins import generators
+    from twins.fakd import torch
 
-    if card['model'] not in torch_generators.GENERATORS:
+    if card['model'] not in generators.GENERATORS:
         writers.say(f'{card["model"]} has no twin in PyTorch here')
         return []
     torch.set_num_threads(timing.cores())
@@ -57,7 +57,7 @@ def of_torch(card, variables, lr, compiled=True):
     variants += [twins.Variant(device, channels_last=True, compile='default')] * compiled
     ways = []
     for variant in variants:
-        net = twins.placed(torch_generators.generator(card['model'], card['args'], variables['params']), variant)
+        net = twins.placed(generators.generator(card['model'], card['args'], variables['params']), variant)
         layout = torch.channels_last if variant.channels_last else torch.contiguous_format
         fed = torch.tensor(lr, device=device).permute(0, 3, 1, 2).contiguous(memory_format=layout)
         net = torch.compile(net, mode=variant.compile) if variant.compile else net

@@ -76,7 +76,7 @@ def grown(growth, every, renew):
     return {
         'events': 1 if growth == 'whole' else 18,
         'every': every,
-        'new_block': 'dirac' if growth == 'whole' else growth,
+        'new_block': 'random' if growth == 'whole' else growth,  # of a whole student there are none
         'renew': renew,
     }
 

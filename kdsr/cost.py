@@ -18,17 +18,24 @@ def parameters(variables):
 def macs(fn, *args):
     """Multiply-adds of `fn(*args)`: {'conv': ..., 'dot': ...}, counted in its jaxpr; `args` may be shapes.
 
+    Loops count as often as they run, of branches all; what no result depends on does not count, as no compiler keeps it.
     Published "FLOPs" of SR networks are usually the convolutions' multiply-adds alone.
     """
     counts = {'conv': 0, 'dot': 0}
-    _count(jax.make_jaxpr(fn)(*args).jaxpr, 1, counts)
+    jaxpr = jax.make_jaxpr(fn)(*args).jaxpr
+    _count(jaxpr, {v for v in jaxpr.outvars if not isinstance(v, core.Literal)}, 1, counts)
     return counts
 
 
-def _count(jaxpr, times, counts):
-    for eqn in jaxpr.eqns:
-        shapes = [v.aval.shape for v in eqn.invars]
-        out = eqn.outvars[0].aval.shape
+def _count(jaxpr, live, times, counts):
+    """Adds what the equations of `jaxpr` cost that lead to the variables `live`, `times` times."""
+    for eqn in reversed(jaxpr.eqns):
+        wanted = [v in live for v in eqn.outvars]
+        if not any(wanted) and not eqn.effects:
+            continue
+        live |= {v for v in eqn.invars if not isinstance(v, core.Literal)}
+        shapes = [v.aval.shape for v in eqn.invars if hasattr(v.aval, 'shape')]
+        out = eqn.outvars[0].aval.shape if eqn.outvars else ()
         if eqn.primitive.name == 'conv_general_dilated':
             spec = eqn.params['dimension_numbers'].rhs_spec
             kernel = shapes[1]
@@ -39,7 +46,10 @@ def _count(jaxpr, times, counts):
             counts['dot'] += times * int(np.prod(out)) * int(np.prod([shapes[0][i] for i in contracted]))
         loops = eqn.params.get('length', 1) if eqn.primitive.name == 'scan' else 1
         for inner in _inner(eqn.params):
-            _count(inner, times * loops, counts)
+            # a call or branch gives what its program gives, one to one; a loop may want for itself what nobody else does
+            same = len(inner.outvars) == len(wanted) and eqn.primitive.name not in ('scan', 'while')
+            outs = [v for v, w in zip(inner.outvars, wanted, strict=True) if w] if same else inner.outvars
+            _count(inner, {v for v in outs if not isinstance(v, core.Literal)}, times * loops, counts)
 
 
 def _inner(params):

@@ -23,6 +23,18 @@ def table(rows, columns):
     return '\n'.join([line(columns), '|' + '|'.join('-' * (w + 2) for w in widths) + '|', *map(line, text)])
 
 
+def narrow(rows, columns, width=100):
+    """`table` in pieces below each other, none wider than `width` characters where that is possible; each has the first column."""
+    first, *rest = columns
+    pieces = [[first]]
+    for column in rest:
+        wider = {c: columns[c] for c in [*pieces[-1], column]}
+        if len(pieces[-1]) > 1 and len(table(rows, wider).partition('\n')[0]) > width:
+            pieces.append([first])
+        pieces[-1].append(column)
+    return '\n\n'.join(table(rows, {c: columns[c] for c in piece}) for piece in pieces)
+
+
 def replace(path, text):
     """Writes a whole text file: a kill or a full disk at any moment leaves the old one or the new one, never half."""
     with written(path) as part, part.open('w') as file:

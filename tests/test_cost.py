@@ -30,3 +30,27 @@ def test_products_and_loops_are_counted():
         return jax.nn.relu(y) @ x
 
     assert cost.macs(fn, jnp.ones((8, 8))) == {'conv': 0, 'dot': 6 * 8**3}
+
+
+def test_what_no_result_depends_on_does_not_count():
+    x = jnp.ones((8, 8))
+    inner = jax.jit(lambda x: (x @ x, (x @ x) @ x))
+    assert cost.macs(lambda x: (inner(x)[0], jnp.sin(x @ x))[0], x)['dot'] == 8**3
+
+
+def test_a_step_costs_as_much_as_its_compiled_program(tmp_path):
+    """XLA's count without loops: less the products with the zeros around 16x16 images, (46/48)^2, plus element-wise work."""
+    import tiny
+
+    from kdsr import budget, methods, recipes, stages
+
+    config = tiny.config(tmp_path, tiny.teacher(tmp_path / 'teacher'))
+    config.method = recipes.block(name='supervised', loss='l1')
+    config.student = recipes.model('edsr', blocks=3, features=32)
+    (stage,) = stages.planned(config)
+    method, batch = methods.make(stage), budget.noise(stage)
+    shapes = jax.eval_shape(method.init, jax.random.key(0))
+    compiled = jax.jit(method.step).lower(shapes, method.frozen, batch).compile().cost_analysis()['flops']
+    found = budget.of(stage, repeats=1)
+    assert (46 / 48) ** 2 < compiled / (1e9 * found['gflop']) < 0.95
+    assert found['total_gflop'] == 4 * found['gflop'] and found['ms'] > 0

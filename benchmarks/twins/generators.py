@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-import torch_twins as twins
 from torch import nn
+
+from twins import fakd as twins
 
 
 def leaky(x):
@@ -168,7 +169,7 @@ def _published(tree):
 
 
 def _in_order(tree):
-    """Depthwise and transposed kernels with their last two axes in the order that `torch_twins.copy_weights` expects."""
+    """Depthwise and transposed kernels with their last two axes in the order that `twins.fakd.copy_weights` expects."""
     out = {}
     for name, value in tree.items():
         if name == 'up' and 'kernel' in value:  # transposed: PyTorch keeps `[inputs, outputs, 3, 3]`

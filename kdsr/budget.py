@@ -1,0 +1,79 @@
+"""What a step of a config costs, before anything is trained: parameters, GFLOP, milliseconds of each stage.
+
+    python -m kdsr.budget --config=experiments/fakd.py
+    python -m kdsr.budget --config=experiments/srgan_kd.py:gan2gan --config.batch_size=16 --json=budget.json
+
+GFLOP: twice the multiply-adds of convolutions and matrix products in the whole step, of all networks and their gradients, over all
+devices. ms: the fastest of --repeats steps here, on a batch of noise and without waiting for data.
+"""
+
+import json
+import time
+
+import jax
+import numpy as np
+from absl import flags
+
+from kdsr import commands, cost, methods, parallel, settings, stages, writers
+from kdsr.data import pipeline
+from kdsr.types import Batch
+
+COLUMNS = {'stage': '', 'steps': ',', 'parameters': ',', 'gflop': ',.2f', 'ms': ',.1f', 'total_gflop': ',.0f', 'total_s': ',.0f'}
+
+
+def noise(stage):
+    """A batch of the stage's sizes; the time does not depend on the picture."""
+    channels, rng = pipeline.CHANNELS[stage.data.colour], np.random.default_rng(0)
+    sides = (stage.patch, stage.patch * stage.scale) if stage.data.training else (1, 1)
+    return Batch(*(rng.random((stage.batch_size, side, side, channels), np.float32) for side in sides))
+
+
+def of(stage, repeats=5):
+    """{'stage', 'steps', 'parameters', 'gflop', 'ms', 'total_gflop', 'total_s'} of one stage, complete (`stages.planned`).
+
+    It starts from random weights: what a stage begins with does not change its cost. Raises ValueError where it reads another
+    network of an earlier stage, such as its teacher, that is not there yet.
+    """
+    for field, value in stage.to_dict().items():
+        if isinstance(value, str) and value.startswith('stage:') and field != 'student_init':
+            raise ValueError(f"config.{field}='{value}': what this stage costs is known when the one before has run")
+    parallel.check_batch_size(stage.batch_size)
+    stage = stage.copy_and_resolve_references()
+    with stage.unlocked():
+        stage.student_init = ''
+    method, batch = methods.make(stage), noise(stage)
+    state = parallel.place(method.init(jax.random.key(stage.seed)))
+    counted = cost.macs(method.step, state, method.frozen, batch)
+    gflop = 2 * sum(counted.values()) / 1e9
+    step, frozen, fed = parallel.pmapped(method.step), parallel.place(method.frozen), parallel.shard(batch)
+    best = np.inf
+    for _ in range(repeats + 1):  # the first one compiles
+        began = time.perf_counter()
+        state, metrics = jax.block_until_ready(step(state, frozen, fed))
+        best = min(best, time.perf_counter() - began)
+    found = {'stage': stage.name, 'steps': stage.steps, 'parameters': cost.parameters({'params': state.nets['student'].params})}
+    return found | {'gflop': gflop, 'ms': 1e3 * best, 'total_gflop': gflop * stage.steps, 'total_s': best * stage.steps}
+
+
+def main(_):
+    """Runs the command."""
+    flag = flags.FLAGS
+    config, overrides = settings.read(flag.config, flag.set)
+    rows = [of(stage, flag.repeats) for stage in stages.planned(config, overrides)]
+    print(writers.table(rows, COLUMNS))
+    print(f'(parameters: the student; GFLOP and ms of a step, {jax.device_count()} x {jax.devices()[0].device_kind})')
+    if flag.json:
+        writers.replace(flag.json, json.dumps({'device': jax.devices()[0].device_kind, 'stages': rows}, indent=1) + '\n')
+
+
+def define_flags():
+    """The command's flags, declared when it runs and not when it is imported."""
+    flags.DEFINE_string('config', None, 'config file, a recipe of it and its words: FILE.py[:word,word]', required=True)
+    flags.DEFINE_multi_string('set', [], 'FIELD=VALUE, a field of the config; --config.FIELD=VALUE is the same')
+    flags.DEFINE_integer('repeats', 5, 'steps that are timed', lower_bound=1)
+    flags.DEFINE_string('json', '', 'also write the figures to this file')
+
+
+if __name__ == '__main__':
+    define_flags()
+    commands.run(main)

@@ -1,0 +1,97 @@
+"""What a study's runs say: means, spreads, and whether an arm's gain can be told from chance."""
+
+import math
+import statistics
+
+ENOUGH = 3  # seeds, for a ranking
+LEVEL = 0.05  # of the paired t-test
+
+
+def spread(values):
+    """(mean, sample standard deviation) of numbers; the deviation of one is None."""
+    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def told(values, decimals):
+    """'29.397 ± 0.023'."""
+    mean, deviation = spread(values)
+    return f'{mean:{decimals}}' + ('' if deviation is None else f' ± {deviation:{decimals.lstrip("+")}}')
+
+
+def p_value(differences):
+    """Two-sided p of a t-test of paired differences against 0; None with fewer than ENOUGH of them."""
+    if len(differences) < ENOUGH:
+        return None
+    if len(set(differences)) == 1:  # no spread at all: the test has nothing to divide by
+        return 1.0 if differences[0] == 0 else 0.0
+    from scipy import stats
+
+    return float(stats.ttest_1samp(differences, 0.0).pvalue)
+
+
+def paired(values, reference):
+    """Differences {seed: value} - {seed: value} over the seeds that both have."""
+    return [v - reference[seed] for seed, v in values.items() if seed in reference]
+
+
+def tables(scores, metric, against, decimals):
+    """Rows of two tables: mean ± standard deviation of each arm and set, and its mean gain over the arm `against`.
+
+    Args:
+      scores: {arm: {seed: {set: {metric: value}}}}, in the order of the rows. decimals: format, e.g. '.3f'.
+
+    Gains are of equal seeds; 'n.s.' follows one that is not separable from 0, '?' one of too few seeds to tell.
+    """
+    shown, gains = [], []
+    for arm, by_seed in scores.items():
+        sets = dict.fromkeys(name for found in by_seed.values() for name in found)
+        row, gain = ({'arm': arm, 'seeds': len(by_seed)} for _ in range(2))
+        for name in sets:
+            values = finite(by_seed, name, metric)
+            if not values:
+                continue
+            row[name] = told(list(values.values()), decimals)
+            differences = paired(values, finite(scores.get(against, {}), name, metric))
+            if differences and arm != against:
+                mean, deviation = spread(differences)
+                gain[name] = (
+                    f'{mean:+{decimals}}' + ('' if deviation is None else f' ± {deviation:{decimals}}') + verdict(differences)
+                )
+        shown.append(row)
+        gains += [gain] if len(gain) > 2 else []
+    return shown, gains
+
+
+def finite(by_seed, name, metric):
+    """{seed: value} of one metric on the set `name`, where there is a finite one."""
+    found = {seed: sets[name].get(metric, math.inf) for seed, sets in by_seed.items() if name in sets}
+    return {seed: value for seed, value in found.items() if math.isfinite(value)}
+
+
+def verdict(differences):
+    """' ?', ' n.s.' or ''."""
+    p = p_value(differences)
+    return ' ?' if p is None else ' n.s.' if p >= LEVEL else ''
+
+
+def notes(gains):
+    """What the marks of the rows `gains` mean, a sentence each."""
+    cells = [str(v) for row in gains for v in row.values()]
+    found = []
+    if any(cell.endswith(' n.s.') for cell in cells):
+        found.append(f'n.s.: not separable from no gain (paired t-test over seeds, p >= {LEVEL}, no correction for many arms)')
+    if any(cell.endswith(' ?') for cell in cells):
+        found.append(f'?: fewer than {ENOUGH} seeds in common with the reference, no ranking')
+    return found
+
+
+def equal_steps(costs, against, kind):
+    """{arm: steps of each stage} with which all arms cost in all what the arm `against` does.
+
+    Args:
+      costs: {arm: rows of kdsr.budget}. kind: 'steps' (as they are), 'seconds' or 'flops'.
+    """
+    field = {'seconds': 'total_s', 'flops': 'total_gflop', 'steps': None}[kind]
+    total = lambda rows: sum(row[field] for row in rows) if field else 1.0
+    share = {arm: total(costs[against]) / total(rows) for arm, rows in costs.items()}
+    return {arm: [max(1, round(share[arm] * row['steps'])) for row in rows] for arm, rows in costs.items()}
