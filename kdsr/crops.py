@@ -5,7 +5,7 @@ import textwrap
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from kdsr import evaluate, metrics, models, runs
+from kdsr import evaluate, labels, metrics, models, runs
 from kdsr.data import benchmarks, pipeline, sources
 from kdsr.models import exports
 from kdsr.paths import written
@@ -62,8 +62,6 @@ def networks(groups, scale, evaluations=()):
         run = (group.finished or group.runs)[0]
         seed = f', seed {run.config["seed"]}'
         wanted[group.label + seed] = exports.student(run.folder) or run.folder
-        if 'blended' in (run.results or {}):
-            wanted[f'{group.label} blended{seed}'] = run.folder / 'export' / 'student_blended'
     averaged = {e.label for e in evaluations if e.self_ensemble}
     wanted |= {e.label: e.model for e in evaluations if e.label != 'bicubic' and _has(e, scale)}
     for label, path in wanted.items():
@@ -100,7 +98,7 @@ def draw(groups, path, evaluations=(), *, data='', images=3, progress=None):
         missing += reasons
         if len(fns) == 1:
             continue
-        candidates = examples(data, scale)
+        candidates = evaluate.fitting({'crops': examples(data, scale)}, scale, fns.values())['crops']
         chosen = choose(candidates, scale, images)
         for i, place in enumerate(chosen, 1):
             rows.append(panels(fns, scale, *place, aim='teacher' if place[0][0] in candidates.unknown else 'HR'))
@@ -137,16 +135,16 @@ def panels(fns, scale, example, top, left, side, aim='HR'):
     for label, fn in fns.items():
         sr = upscaled(fn, lr, top, left, side, scale)
         score = metrics.psnr_y(np.float64(sr), crop, 0)
-        row.append((f'{label}\n{score:.2f} dB', _enlarged(np.uint8(np.round(255 * np.clip(sr, 0, 1))))))
+        row.append((f'{labels.shortened(label)}\n{score:.2f} dB', _enlarged(np.uint8(np.round(255 * np.clip(sr, 0, 1))))))
     return row
 
 
 def sheet(rows, path):
     """Writes rows of (caption, image) as one picture; long rows are broken into lines of equal length."""
-    font, bands = ImageFont.load_default(TEXT), []
+    bands = []
     for row in rows:
         length = -(-len(row) // -(-len(row) // PER_LINE))
-        bands += [_band(row[i : i + length], font) for i in range(0, len(row), length)]
+        bands += [strip(row[i : i + length]) for i in range(0, len(row), length)]
         bands.append(Image.new('RGB', (1, 3 * GAP), 'white'))
     whole = Image.new('RGB', (max(b.width for b in bands), sum(b.height for b in bands)), 'white')
     for i, band in enumerate(bands):
@@ -155,15 +153,17 @@ def sheet(rows, path):
         whole.save(part, 'PNG')
 
 
-def _band(line, font):
+def strip(line):
+    """One line of (caption, image) as a picture."""
+    font = ImageFont.load_default(TEXT)
     captions = ['\n'.join(w for part in c.split('\n') for w in textwrap.wrap(part, 34)) for c, _ in line]
     room = (TEXT + 4) * max(c.count('\n') + 1 for c in captions) + 6
-    band = Image.new('RGB', (len(line) * (PANEL + GAP) - GAP, room + max(p.shape[0] for _, p in line) + GAP), 'white')
-    pen = ImageDraw.Draw(band)
+    whole = Image.new('RGB', (len(line) * (PANEL + GAP) - GAP, room + max(p.shape[0] for _, p in line) + GAP), 'white')
+    pen = ImageDraw.Draw(whole)
     for i, (caption, (_, picture)) in enumerate(zip(captions, line, strict=True)):
         pen.text((i * (PANEL + GAP) + 1, room - 4), caption, fill='black', font=font, anchor='ld')
-        band.paste(Image.fromarray(picture), (i * (PANEL + GAP), room))
-    return band
+        whole.paste(Image.fromarray(picture), (i * (PANEL + GAP), room))
+    return whole
 
 
 def _enlarged(image):

@@ -1,10 +1,10 @@
 """Draws the training curves of groups of runs: validation PSNR, its second half enlarged, and each part of the loss."""
 
 import math
-import textwrap
 
 import numpy as np
 
+from kdsr import labels
 from kdsr.paths import written
 
 POINTS = 60  # of a loss curve: single log lines differ more than runs do
@@ -46,13 +46,14 @@ def draw(groups, references, path):
     from matplotlib import figure
 
     levels = [(r['run'], k, r[k]) for r in references for k in r if k.startswith('validation/') and k.endswith(' psnr_y mean')]
-    levels = [(f'{run} ({key.split()[0]}): {v:.2f} dB', v) for run, key, v in levels if math.isfinite(v)]
+    levels = [(f'{labels.shortened(run)} ({key.split()[0]}): {v:.2f} dB', v) for run, key, v in levels if math.isfinite(v)]
     names, late = loss_parts(groups), second_half(groups)
     last = max((line['step'] for g in groups for run in g.runs for line in run.lines), default=1)
     thin = ' (thin: single seeds, thick: their mean)' if any(len(g.runs) > 1 for g in groups) else ''
     columns = min(max(len(names), 1), 3)
     rows, top = -(-len(names) // columns), 2 if late else 1
-    chart = figure.Figure(figsize=(12, 4 + 2.5 * rows + 0.15 * (len(groups) + len(levels))), layout='constrained')
+    legend = 0.2 * -(-(len(groups) + len(levels)) // 2)  # inches; at most a quarter of the picture
+    chart = figure.Figure(figsize=(12, max(4 + 2.5 * rows, 3 * legend) + legend), layout='constrained')
     grid = chart.add_gridspec(1 + rows, 6, height_ratios=[1.5] + [1] * rows)
     for i in range(top):
         axes = chart.add_subplot(grid[0, 6 // top * i : 6 // top * (i + 1)])
@@ -130,6 +131,5 @@ def _legend(chart, groups, levels):
     from matplotlib import lines
 
     styles = [*({**_style(i), 'lw': 2.2} for i in range(len(groups))), *_dashes()]
-    wrapped = ['\n'.join(textwrap.wrap(label, 70, break_long_words=False)) for label in (*groups, *levels)]
-    handles = [lines.Line2D([], [], label=label, **style) for label, style in zip(wrapped, styles, strict=False)]
-    chart.legend(handles=handles, loc='outside lower center', ncols=2, frameon=False, handlelength=3.5)
+    handles = [lines.Line2D([], [], label=label, **style) for label, style in zip([*groups, *levels], styles, strict=False)]
+    chart.legend(handles=handles, loc='outside lower center', ncols=2, frameon=False, handlelength=3.5, fontsize=9)

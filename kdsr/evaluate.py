@@ -105,7 +105,7 @@ def fitting(sets, scale, fns):
         raise ValueError(f'networks of different fixed sizes cannot be scored together: {sorted(only)}')
     (size,) = only
     found = {name: benchmarks.middle(examples, size, scale) for name, examples in sets.items()}
-    writers.say(f'scored on the middle {size[0]}x{size[1]} LR pixels of each image, the one size that a network here takes')
+    writers.say(f'of each image the middle {size[0]}x{size[1]} LR pixels, the one size that a network here takes')
     if empty := [name for name, examples in found.items() if not examples]:
         raise ValueError(f'no image in {empty[0]} has the {size[0]}x{size[1]} LR pixels that a network here takes')
     return found

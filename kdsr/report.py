@@ -15,39 +15,39 @@ import pathlib
 
 from absl import flags
 
-from kdsr import commands, console, crops, curves, runs, tables, writers
+from kdsr import commands, console, crops, curves, gains, labels, runs, tables, writers
 from kdsr.paths import expanded
 
 COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
 TEXTS = ('run', 'n', 'seeds', 'fields')
-ENOUGH = 3  # seeds, for a ranking
+WIDTH = 100  # characters of a printed table
 
 
-def markdown(rows):
-    """The table a person reads: `mean ± std`, rounded; blank where a row has no such value."""
+def markdown(rows, width=None):
+    """The table a person reads: `mean ± std`, rounded; blank where a row has no such value. width: see `writers.narrow`."""
     means = tables.scored(rows)
     columns = ['run', 'n', *(k.removesuffix(' mean') for k in means), *tables.COSTS]
     text = []
-    for row in rows:
-        cells = {'run': f'`{row["run"]}`', 'n': row['n'] and str(row['n'])}
+    for name, row in zip(labels.displayed([row['run'] for row in rows]), rows, strict=True):
+        cells = {'run': f'`{name}`', 'n': row['n'] and str(row['n'])}
         cells |= {k: format(row[k], f) for k, f in COST_FORMATS.items() if row[k] is not None}
         for mean in (k for k in means if k in row):
             column, f = mean.removesuffix(' mean'), tables.FORMATS.get(tables.parts(mean)[1], '.4f')
             std = row[f'{column} std']
             cells[column] = format(row[mean], f) + (f' ± {std:{f.lstrip("+")}}' if std is not None else '')
         text.append(cells)
-    return writers.table(text, dict.fromkeys(columns, ''))
+    columns = dict.fromkeys(columns, '')
+    return writers.narrow(text, columns, width) if width else writers.table(text, columns)
 
 
 def notes(groups, rows, evaluations=()):
     """What has to be known to read the table, one sentence a line."""
     finished = [g for g in groups if g.finished]
-    fewest = min((len(g.finished) for g in finished), default=ENOUGH)
+    fewest = min((len(g.finished) for g in finished), default=gains.ENOUGH)
     found = ['mean ± sample standard deviation over n seeds; data_wait: share of the training time'] * bool(finished)
-    if fewest < ENOUGH:
-        found.append(
-            f'{fewest} seed{"s"[: fewest > 1]}; differences smaller than the spread are not a ranking (it takes {ENOUGH} seeds)'
-        )
+    if fewest < gains.ENOUGH:
+        more = f'differences smaller than the spread are not a ranking (it takes {gains.ENOUGH} seeds)'
+        found.append(f'{fewest} seed{"s"[: fewest > 1]}; {more}')
     for group in finished:
         scores = [tables.measured(run, 'student') for run in group.finished]
         for name in dict.fromkeys(name for s in scores for name in s):
@@ -67,7 +67,7 @@ def notes(groups, rows, evaluations=()):
     if protocols:
         found.append(f'{", ".join(protocols)}: by that protocol of kdsr.evaluate, what has no such name by y8')
     found += [f'`{e.label}`: its file does not tell model and protocol, which is taken for y8' for e in evaluations if not e.model]
-    found += [f'`{g.label}` has {g.fields}' for g in groups if g.fields and g.label == g.runs[0].config['name']]
+    found += [f'`{g.label}` has {g.rest}' for g in groups if g.rest]
     costs = [c for g in finished for run in g.finished for c in run.results.get('cost', {}).values()]
     shapes = {f'{c["lr_shape"][2]}x{c["lr_shape"][1]}' for c in costs if 'lr_shape' in c}
     if shapes:
@@ -96,16 +96,17 @@ def to_csv(rows):
     return text.getvalue()
 
 
-def report(paths, out, *, data='', images=3, progress=None):
+def report(paths, out, *, data='', images=3, order='given', width=None, progress=None):
     """Writes report.md, report.csv, curves.png and crops.png into the folder `out`.
 
     Args:
       paths: run directories, or folders of them, and files of kdsr.evaluate --json.
       data: benchmark folder that the crops come from; '': the embedded validation photographs.
       images: crops per scale; 0: no crops.png.
+      order: of the rows below the references, as 'given' or by 'score'. width: of the tables in the text, characters; None: any.
       progress: called with (crops done, crops in all).
 
-    Returns: (the text of report.md, names of the files). There are curves only of runs.
+    Returns: (the text of report.md with tables as wide as `width`, names of the files). There are curves only of runs.
 
     Raises FileNotFoundError, ValueError: see `runs.collect`, `runs.grouped` and `runs.evaluation`; and those of reading `data`.
     """
@@ -115,7 +116,8 @@ def report(paths, out, *, data='', images=3, progress=None):
     groups, evaluations = tables.added(groups, evaluations)
     known = tables.references([run for g in groups for run in g.finished], evaluations)
     rows = tables.gains([*known, *(row for g in groups for row in tables.students(g)), *tables.evaluated(evaluations)], known)
-    parts = [*filter(None, [markdown(rows) if rows else '', notes(groups, rows, evaluations), unfinished(groups)])]
+    rows = rows[: len(known)] + tables.by_score(rows[len(known) :]) if order == 'score' else rows
+    told = lambda width: [markdown(rows, width) if rows else '', notes(groups, rows, evaluations), unfinished(groups)]
     out.mkdir(parents=True, exist_ok=True)
     pictures, missing = [], []
     if groups:
@@ -124,16 +126,17 @@ def report(paths, out, *, data='', images=3, progress=None):
     if images:
         drawn, missing = crops.draw(groups, out / 'crops.png', evaluations, data=data, images=images, progress=progress)
         pictures += ['crops.png'] * drawn
-    parts += ['\n'.join(f'- {line}' for line in missing)] * bool(missing)
+    text = lambda width: '\n\n'.join(filter(None, [*told(width), '\n'.join(f'- {line}' for line in missing)]))
     writers.replace(out / 'report.csv', to_csv(rows))
-    writers.replace(out / 'report.md', '\n\n'.join([*parts, *(f'![{name}]({name})' for name in pictures)]) + '\n')
-    return '\n\n'.join(parts), ['report.md', 'report.csv', *pictures]
+    writers.replace(out / 'report.md', '\n\n'.join([text(None), *(f'![{name}]({name})' for name in pictures)]) + '\n')
+    return text(width), ['report.md', 'report.csv', *pictures]
 
 
 def define_flags():
     """The command's flags, declared when it runs and not when it is imported."""
     flags.DEFINE_string('out', None, 'folder for report.md, report.csv, curves.png and crops.png', required=True)
     flags.DEFINE_string('data', '', 'benchmark folder that the crops come from (default: the embedded validation photographs)')
+    flags.DEFINE_enum('order', 'given', ['given', 'score'], 'of the rows: as the runs are given, or the best first')
     flags.DEFINE_integer('images', 3, 'number of images to crop, those where bicubic fails most; 0: no crops', lower_bound=0)
 
 
@@ -141,7 +144,8 @@ def main(argv):
     """Runs the command."""
     flag = flags.FLAGS
     show = console.progress('crops')
-    text, files = report(argv[1:], flag.out, data=flag.data, images=flag.images, progress=show)
+    options = {'data': flag.data, 'images': flag.images, 'order': flag.order, 'width': WIDTH}
+    text, files = report(argv[1:], flag.out, **options, progress=show)
     print(f'{text}\n\nin {flag.out}: {", ".join(files)}')
 
 

@@ -6,6 +6,7 @@ import pathlib
 from typing import NamedTuple
 
 from kdsr import config as configs
+from kdsr import labels
 from kdsr.models import exports
 from kdsr.paths import expanded
 
@@ -33,10 +34,11 @@ class Run(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Runs of one experiment, sorted by seed. label: what rows, legends and pictures call it; fields: all that differ, as text."""
+    """Runs of one experiment, sorted by seed. label, fields, rest: as of `labels.of`."""
 
     label: str
     fields: str
+    rest: str
     runs: list
 
     @property
@@ -151,26 +153,9 @@ def grouped(runs):
             )
         seeds[seed] = run
     members = [[seeds[s] for s in sorted(seeds)] for seeds in found.values()]
-    return [Group(*names, runs) for names, runs in zip(labels([m[0] for m in members]), members, strict=True)]
-
-
-def labels(runs):
-    """(label, fields) of each run: its name, followed by fields where names do not differ, and all fields that do as text.
-
-    In the label the fields are called by the last parts of their names, where that is enough.
-    """
-    fields, names = [compared(run) for run in runs], [run.config['name'] for run in runs]
-    keys = sorted({k for f in fields for k in f})
-    keys = [k for k in keys if len({json.dumps(f[k]) if k in f else '' for f in fields}) > 1]
-    last = [k.rpartition('.')[2] for k in keys]
-    brief = {k: s if last.count(s) == 1 else k for k, s in zip(keys, last, strict=True)}
-    text = lambda f, key: ' '.join(f'{key(k)}={_show(f[k])}' for k in keys if k in f)
-    plain = len(set(names)) == len(names)
-    return [(n if plain else f'{n} {text(f, brief.get)}'.strip(), text(f, str)) for n, f in zip(names, fields, strict=True)]
-
-
-def _show(value):
-    return f'{value:g}' if isinstance(value, float) else str(value) or "''"
+    first = [m[0] for m in members]
+    names = labels.of([run.config['name'] for run in first], [compared(run) for run in first])
+    return [Group(*texts, runs) for texts, runs in zip(names, members, strict=True)]
 
 
 def evaluation(file):

@@ -84,7 +84,7 @@ def _joined(scores, more):
 
 
 def students(group):
-    """Rows of a group's students, and of what else its runs made and scored: the 'blended' of kdsr.config's `interpolate`."""
+    """Rows of a group's students, and of what else its runs made and scored."""
     done, own = group.finished, {}
     for run in done:
         own |= {k: None for k, v in run.results.items() if k not in (*REFERENCES, 'cost') and _is_scores(v)}
@@ -105,6 +105,12 @@ def evaluated(evaluations):
     for one in (e for e in evaluations if e.label != 'bicubic'):
         _add(found.setdefault(one.label, []), one.scores)
     return _rows(found)
+
+
+def by_score(rows):
+    """`rows`, best first: by the first column that all of them have, PSNR or what stands for it; those as they are without one."""
+    shared = [k for k in scored(rows) if all(k in row for row in rows)]
+    return sorted(rows, key=lambda row: -row[shared[0]]) if shared else rows
 
 
 def gains(rows, known):

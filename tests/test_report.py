@@ -13,7 +13,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from kdsr import crops, curves, evaluate, metrics, models, report, runs, tables
+from kdsr import crops, curves, evaluate, labels, metrics, models, report, runs, tables
 
 HERE = pathlib.Path(__file__).parents[1]
 PSNR = {0: 31.25, 1: 31.5, 2: 31.9}  # of the student by seed
@@ -105,24 +105,48 @@ def test_equal_runs_are_refused_and_a_run_named_twice_counts_once(tmp_path):
         groups(tmp_path)
 
 
-def test_labels_are_the_name_and_exactly_the_fields_that_differ(tmp_path):
+def test_labels_are_the_name_and_what_differs_in_words(tmp_path):
     method = lambda **values: {**tiny.METHOD, **values}
     run(tmp_path / 'a', 0, method=method(w_affinity=1.0))
-    run(tmp_path / 'b', 1, method=method(w_affinity=10.0, transforms=''))
+    run(tmp_path / 'b', 1, method=method(w_affinity=10.0, transforms='', adapter=True), teacher='')
     run(tmp_path / 'c', 2, method={'name': 'supervised', 'loss': 'l1'})
     pair = groups(tmp_path / 'a', tmp_path / 'b')
-    assert [g.fields for g in pair] == [
-        'method.transforms=spatial+instance method.w_affinity=1',
-        "method.transforms='' method.w_affinity=10",
+    assert [g.label for g in pair] == [
+        'tiny: from nowhere, no adapter, …',
+        'tiny: no teacher, adapter, no transforms, w_affinity 10',
     ]
-    assert [g.label for g in pair] == ['tiny transforms=spatial+instance w_affinity=1', "tiny transforms='' w_affinity=10"]
-    assert [tuple(g[:2]) for g in groups(tmp_path / 'c')] == [('tiny', '')]
-    # a field that a run lacks is not invented
-    assert groups(tmp_path / 'a', tmp_path / 'c')[1].fields == 'method.loss=l1 method.name=supervised'
+    assert pair[0].fields.split() == [
+        'teacher=nowhere',
+        'method.adapter=False',
+        'method.transforms=spatial+instance',
+        'method.w_affinity=1',
+    ]
+    # what the label has no room for is said below
+    assert [g.rest for g in pair] == ['method.transforms=spatial+instance method.w_affinity=1', '']
+    assert '`tiny: from nowhere, no adapter, …` has method.transforms=spatial+instance' in report.notes(pair, [])
+    assert [tuple(g[:3]) for g in groups(tmp_path / 'c')] == [('tiny', '', '')]
+    # of another family: only the method tells it from the others, not hundreds of fields
+    assert [g.label for g in groups(tmp_path / 'a', tmp_path / 'c')] == ['tiny: fakd', 'tiny: supervised']
     run(tmp_path / 'd', 0, name='wide', student={'name': 'edsr', 'args': {'blocks': 3, 'features': 99}})
-    named = groups(tmp_path / 'd', tmp_path / 'c')
-    assert named[0].fields.endswith('student.args.features=99') and [g.label for g in named] == ['wide', 'tiny']
-    assert f'- `wide` has {named[0].fields}' in report.notes(named, []) and ' has ' not in report.notes(pair, [])
+    named = groups(tmp_path / 'd', tmp_path / 'a')
+    assert [(g.label, g.rest) for g in named] == [
+        ('wide', 'student.args.features=99 method.w_affinity=10'),
+        ('tiny', 'student.args.features=8 method.w_affinity=1'),
+    ]
+
+
+def test_labels_of_many_runs_are_short_and_differ():
+    """However many fields differ, whatever their length."""
+    names = ['run'] * 4 + ['a_name_that_is_much_longer_than_any_row_of_a_table_should_be_' + end for end in 'xxy']
+    path = 'data/of/someone/with/' + 'long_' * 20
+    fields = [{'method.name': 'fakd', 'data.path': path, **{f'method.f{k}': i * 1.5 for k in range(20)}} for i in range(7)]
+    found = labels.of(names, fields)
+    assert len({label for label, *_ in found}) == 7 and max(len(label) for label, *_ in found) <= 60
+    for i, (label, whole, rest) in enumerate(found):
+        assert whole.split() == [f'method.f{k}={i * 1.5:g}' for k in sorted(range(20), key=str)]
+        assert set(rest.split()) <= set(whole.split()) and len(rest.split()) + label.count(' f') + label.count(',f') == 20, label
+    end = '…' + (path + 'a')[-56:]
+    assert labels.displayed([path + 'a', path + 'a', 'b']) == [end + ' #1', end + ' #2', 'b']
 
 
 def test_references_stand_once_unless_they_differ(tmp_path):
@@ -131,7 +155,7 @@ def test_references_stand_once_unless_they_differ(tmp_path):
     run(tmp_path / 'c', 0, results(32.0, teacher=34.0), teacher='large')
     text, _ = report.report([tmp_path], tmp_path / 'out', images=0)
     rows = table(tmp_path / 'out' / 'report.csv')
-    assert [r['run'] for r in rows] == ['bicubic', 'teacher nowhere', 'teacher large', 'tiny teacher=nowhere', 'tiny teacher=large']
+    assert [r['run'] for r in rows] == ['bicubic', 'teacher nowhere', 'teacher large', 'tiny: from nowhere', 'tiny: from large']
     assert float(rows[0]['Set14/x2 psnr_y mean']) == 29.0004 and 'bicubic differs' not in text
     run(tmp_path / 'd', 2, results(31.0, bicubic=27.0))
     text, _ = report.report([tmp_path], tmp_path / 'out', images=0)
@@ -196,7 +220,7 @@ def test_unfinished_runs_are_listed_with_where_they_stand(seeds, tmp_path):
     assert '| `tiny`         | 7    | 4 of 80 | 25.000 dB at step 2 | ' in text and '| 0 of 80 ' in text
     assert table(tmp_path / 'out' / 'report.csv') == []
     text, _ = report.report([seeds, folder], tmp_path / 'out', images=0)
-    assert '`tiny steps=4`' in text and '| `tiny steps=80` | 7 ' in text
+    assert '`tiny: 4 steps`' in text and '| `tiny: 80 steps` | 7 ' in text
 
 
 @pytest.mark.parametrize(
@@ -337,12 +361,44 @@ def test_every_scored_metric_is_a_column_and_lpips_says_its_network(tmp_path):
     assert 'lpips: lower is better' in text
 
 
-def test_what_else_a_run_exports_has_a_row(tmp_path):
-    found = results(31.0)
-    run(tmp_path / 'a', 0, {**found, 'blended': {'validation/x2': scores(30.5)}})
-    report.report([tmp_path], tmp_path / 'out', images=0)
-    rows = {r['run']: r for r in table(tmp_path / 'out' / 'report.csv')}
-    assert rows['tiny blended']['validation/x2 psnr_y mean'] == '30.5' and rows['tiny blended']['n'] == '1'
+def test_rows_by_score_and_as_given(tmp_path):
+    for name, psnr in (('b', 31.0), ('c', 33.0), ('a', 32.0)):
+        run(tmp_path / name, 0, results(psnr), name=name, batch_size=ord(name))
+    paths, order = [tmp_path / name for name in 'bca'], lambda: [r['run'] for r in table(tmp_path / 'out' / 'report.csv')][2:]
+    report.report(paths, tmp_path / 'out', images=0)
+    assert order() == ['b', 'c', 'a']
+    report.report(paths, tmp_path / 'out', images=0, order='score')
+    assert order() == ['c', 'a', 'b']
+
+
+def test_a_printed_table_fits_a_terminal_and_the_file_keeps_it_whole(seeds, tmp_path):
+    text, _ = report.report([seeds], tmp_path / 'out', images=0, width=100)
+    rows = [line for line in text.splitlines() if line.startswith('|')]
+    assert max(map(len, rows)) <= 100 and sum(line.startswith('| `tiny`') for line in rows) > 1
+    whole = (tmp_path / 'out' / 'report.md').read_text().splitlines()
+    (header,) = [line for line in whole if line.startswith('| run')]
+    cells = lambda lines: {cell for line in lines if '---' not in line for cell in line.split()}
+    assert cells(rows) == cells([line for line in whole if line.startswith('|')])
+    names = {cell.strip() for line in rows if line.startswith('| run') for cell in line.split('|')}
+    assert {cell.strip() for cell in header.split('|')} == names
+
+
+def test_legends_and_captions_leave_room_for_what_they_tell(tmp_path, network):
+    """Of 12 runs of several methods: a legend is at most a quarter of its picture, a caption lower than its crop."""
+    names = [f'experiment_{i}_with_a_name_that_is_far_longer_than_most_names_are' for i in range(12)]
+    lines = [{'step': s, 'l1': 1.0 + s, 'val/psnr_y': 20.0 + s} for s in range(1, 5)]
+    for i, name in enumerate(names):
+        folder = run(tmp_path / 'runs' / f'{i:02}', 0, results(30.0 + i / 9), lines=lines, name=name, teacher=f'teacher_{i}')
+        shutil.copytree(network.parent, folder / 'export')
+    found = groups(tmp_path / 'runs')
+    curves.draw(found, tables.references([r for g in found for r in g.finished]), tmp_path / 'curves.png')
+    picture = np.asarray(Image.open(tmp_path / 'curves.png').convert('L'))
+    axes = np.flatnonzero((picture < 128).mean(1) > 0.3)  # the rows of pixels in which the axes' lines are
+    assert axes.max() > 0.7 * len(picture)
+    tiny.folder(tmp_path / 'set' / 'HR', count=1, height=256, width=256)
+    fns, _ = crops.networks(found, 2)
+    panels = crops.panels(fns, 2, *crops.choose(crops.examples(tmp_path / 'set', 2), 2, 1)[0])
+    assert len(panels) == 15 and crops.strip(panels[:6]).height < 2 * crops.PANEL
 
 
 def test_gain_is_over_each_runs_own_bicubic(tmp_path):
