@@ -4,6 +4,8 @@ import difflib
 import math
 import numbers
 
+from kdsr import named
+
 KINDS = {
     bool: 'True or False',
     int: 'a whole number',
@@ -62,9 +64,14 @@ def checked(value, default, where, limits=None):
 
 
 def chosen(where, value, known):
-    """What `value` stands for among `known`, a dict, or names that stand for themselves; ValueError naming the field `where`."""
+    """What `value` stands for among `known`; ValueError naming the field `where`.
+
+    known: names that stand for themselves, or a dict of functions: then `value` may be one of a person's own, 'mypkg.losses.edges'.
+    """
     if value in known:
         return known[value] if hasattr(known, 'keys') else value
+    if hasattr(known, 'keys') and '.' in value:
+        return named.function(where, value)
     raise ValueError(f"{where}='{value}' is unknown{meant(value, known)} (one of {', '.join(known)})")
 
 

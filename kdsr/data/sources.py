@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from absl import logging
 
-from kdsr import fields
+from kdsr import fields, named
 from kdsr.data import cache, layouts, records
 from kdsr.paths import expanded
 
@@ -82,7 +82,8 @@ def open_source(cfg, scale=None):
 
     Args:
       cfg: dict or ConfigDict with `source`: 'embedded', 'folder' (`path`, `images`, `downscale`), 'tfds' (`name`,
-        `split`, `path` = its data_dir) or 'array_record' (`path`); optionally `cache_dir`. Empty values: the defaults.
+        `split`, `path` = its data_dir) or 'array_record' (`path`); optionally `cache_dir`. Empty values: the defaults. Or the
+        name of a module of your own, 'mypkg.photos', whose `open_source(cfg, scale)` gives a Source.
       scale: upscaling factor; None: `cfg.scale`.
 
     Raises ValueError for an unknown name or a field that the source does not have, and whatever the source raises.
@@ -110,6 +111,8 @@ def open_source(cfg, scale=None):
         ),
         'array_record': lambda: array_record(get('path', '')),
     }
+    if own := '.' in cfg['source'] and named.module(cfg['source'], ''):
+        return own.open_source(cfg, scale)
     if cfg['source'] not in openers:
         hint = fields.meant(cfg['source'], openers)
         raise ValueError(f"data source '{cfg['source']}' is unknown{hint} (known: {', '.join(openers)})")

@@ -9,7 +9,7 @@ A module of your own (`method.name='mypkg.distil'`) may go without all three.
 import importlib
 import pkgutil
 
-from kdsr import fields, models, optim
+from kdsr import fields, named, optim
 
 
 def names():
@@ -20,7 +20,7 @@ def names():
 
 def module(name):
     """The module of a method; ValueError with a suggestion for an unknown one."""
-    found = models.found(name, __name__)
+    found = named.module(name, __name__)
     if not hasattr(found, 'make'):
         known = names()
         own = f'; {name} has no make' if found and '.' in name else ''

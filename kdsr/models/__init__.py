@@ -7,7 +7,6 @@ generator without one takes LR images of any size, one with it those of that siz
 
 import dataclasses
 import importlib
-import importlib.util
 import inspect
 import os
 import sys
@@ -16,6 +15,7 @@ import typing
 import jax
 import jax.numpy as jnp
 
+from kdsr import named
 from kdsr.fields import meant
 from kdsr.models import exports
 
@@ -183,25 +183,11 @@ def permitted(name, path):
 
 def module(name):
     """The module of a network, e.g. kdsr.models.edsr, with its class and helpers; ValueError if unknown."""
-    loaded = found(name, __name__)
+    loaded = named.module(name, __name__)
     if not any(hasattr(loaded, kind) for kind in KINDS):
         own = f'; {name} has no {" or ".join(KINDS)}' if loaded and '.' in name else ''
         raise ValueError(f'unknown model {name!r}{meant(str(name), names())}; models: {", ".join(names())}{own}')
     return loaded
-
-
-def found(name, package):
-    """The module `name` of `package`, or the one with this name where it is dotted ('mypkg.net'); None where there is none."""
-    path = str(name) if '.' in str(name) else f'{package}.{name}'
-    if not all(part.isidentifier() for part in path.split('.')):
-        return None
-    try:
-        spec = importlib.util.find_spec(path)
-    except ModuleNotFoundError as e:  # of a parent; one that the parent itself lacks is another matter
-        if not f'{path}.'.startswith(f'{e.name}.'):
-            raise
-        spec = None
-    return importlib.import_module(path) if spec else None
 
 
 def _check(name, key, value, kind):
