@@ -177,12 +177,7 @@ def smoke(mode='comparative', student='corrected', terms='published'):
             block.method.discriminator = {'name': 'esrgan', 'features': 4}
         if 'steps' in block:
             block.steps = 6
-    config.patch = 16
-    config.batch_size = 4
-    config.log_every = 2
-    config.eval_every = 6
-    config.save_every = 3
-    config.data.validation_images = 1
+    recipes.shorten(config)
     return config
 
 

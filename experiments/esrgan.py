@@ -108,13 +108,7 @@ def smoke():
     config.method.content.tap = 'conv2_2'  # a quarter of the compilation
     config.method.discriminator = {'name': 'esrgan', 'features': 4}
     config.lpips = ''
-    config.patch = 16
-    config.batch_size = 4
-    config.steps = 6
-    config.log_every = 2
-    config.eval_every = 6
-    config.save_every = 3
-    config.data.validation_images = 1
+    recipes.shorten(config)
     config.stages[0].steps = 6
     return config
 

@@ -101,13 +101,7 @@ def smoke(technique='affinity', weights='head'):
     """`demo` with six steps of a tiny student: shows that everything works."""
     config = demo(technique, weights)
     config.student = recipes.model('edsr', blocks=3, features=8)
-    config.patch = 16
-    config.batch_size = 4
-    config.steps = 6
-    config.log_every = 2
-    config.eval_every = 6
-    config.save_every = 3
-    config.data.validation_images = 1
+    recipes.shorten(config)
     return config
 
 

@@ -171,13 +171,7 @@ def smoke(technique='gan2g_al', order='one_stage'):
     config.method.content.tap = 'relu1_2'  # a quarter of the compilation
     config.method.discriminator = {'features': 4, 'hidden': 16}
     config.lpips = ''
-    config.patch = 16
-    config.batch_size = 4
-    config.steps = 6
-    config.log_every = 2
-    config.eval_every = 6
-    config.save_every = 3
-    config.data.validation_images = 1
+    recipes.shorten(config)
     config.stages = stages(config, order, before=[])
     return config
 

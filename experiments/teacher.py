@@ -92,13 +92,7 @@ def smoke(model='edsr', scale='x4'):
     """`demo` with six steps of a tiny network: shows that everything works."""
     config = demo(model, scale)
     config.student = recipes.model(model, **TINY[model])
-    config.patch = 16
-    config.batch_size = 4
-    config.steps = 6
-    config.log_every = 2
-    config.eval_every = 6
-    config.save_every = 3
-    config.data.validation_images = 1
+    recipes.shorten(config)
     return config
 
 

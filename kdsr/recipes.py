@@ -196,6 +196,17 @@ def adam(learning_rate, **values):
     return ml_collections.ConfigDict({**optim.DEFAULTS, 'learning_rate': learning_rate, **values})
 
 
+def shorten(config):
+    """Makes `config` a smoke run: six steps of batch 4 on patches of 16, one validation image."""
+    config.patch = 16
+    config.batch_size = 4
+    config.steps = 6
+    config.log_every = 2
+    config.eval_every = 6
+    config.save_every = 3
+    config.data.validation_images = 1  # each shape is a compilation for every network
+
+
 def grid(**axes):
     """Override strings of a sweep: `grid(seed=[0, 1], scale=[2])` gives [['--config.seed=0', '--config.scale=2'], ...]."""
     names = list(axes)
