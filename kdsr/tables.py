@@ -108,9 +108,9 @@ def evaluated(evaluations):
 
 
 def by_score(rows):
-    """`rows`, best first: by the first column that all of them have, PSNR or what stands for it; those as they are without one."""
-    shared = [k for k in scored(rows) if all(k in row for row in rows)]
-    return sorted(rows, key=lambda row: -row[shared[0]]) if shared else rows
+    """`rows`, best first: by the PSNR of the first set, then that of the next; those without one come after those with it."""
+    columns = [k for k in scored(rows) if parts(k)[1].endswith('psnr_y')]
+    return sorted(rows, key=lambda row: [-row.get(k, -math.inf) for k in columns])
 
 
 def gains(rows, known):
