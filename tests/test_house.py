@@ -122,3 +122,20 @@ def test_tests_share_by_modules_that_hold_no_tests():
     for path in sorted((HERE / 'tests').glob('*.py')):
         names = [name for name in imports(path) if name.split('.')[0].startswith('test_')]
         assert names == [], path
+
+
+@pytest.mark.parametrize('path', sorted((HERE / 'tests').glob('test_*.py')), ids=lambda p: p.stem)
+def test_every_test_can_fail(path):
+    """It asserts, raises or compares something, and no assertion holds constants alone."""
+    tree = ast.parse(path.read_text())
+    constants = {}
+    for node in (n for n in tree.body if isinstance(n, ast.Assign) and isinstance(n.targets[0], ast.Name)):
+        if not any(isinstance(part, ast.Call) for part in ast.walk(node.value)):
+            constants[node.targets[0].id] = node
+    checks = re.compile(r'raises|assert|close|command|check|agree|equal')
+    for test in (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name.startswith('test_')):
+        asserted = [n for n in ast.walk(test) if isinstance(n, ast.Assert)]
+        assert asserted or checks.search(ast.unparse(test.body)), f'{test.name} cannot fail'
+        for node in asserted:
+            names = {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
+            assert names - constants.keys(), f'{test.name}: `{ast.unparse(node)}` compares what is written in the test'
