@@ -4,7 +4,7 @@ import json
 import math
 import pathlib
 
-from kdsr import fields, optim, recipes
+from kdsr import fields, named, optim, recipes
 
 AT_LEAST_1 = ('scale', 'patch', 'batch_size', 'steps', 'log_every', 'eval_every', 'save_every')
 RANGES = {name: (1, math.inf) for name in AT_LEAST_1}
@@ -112,3 +112,6 @@ def flat(tree, prefix=''):
     for key, value in tree.items():
         found |= flat(value, f'{prefix}{key}.') if isinstance(value, dict) else {prefix + key: value}
     return found
+
+
+named.function_too(__name__)

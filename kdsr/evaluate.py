@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from kdsr import commands, console, metrics, models, writers
+from kdsr import commands, console, metrics, models, named, writers
 from kdsr.data import benchmarks
 from kdsr.data.resize import imresize
 from kdsr.models import exports, perceptual
@@ -214,25 +214,36 @@ def define_flags():
     flags.DEFINE_string('json', '', 'also write all values to this file; kdsr.report reads it')
 
 
+def run(model, data, *, scale=(), protocol='y8', lpips_by='', ensemble=False, progress=console.progress):
+    """({'Set5/x4': score}, the same of the pictures' teacher where folders hold one) of a model on benchmark folders.
+
+    Args:
+      model: export, run, shipped name, or 'bicubic'. data: folders. scale: scales, () for the model's own. protocol: of PROTOCOLS.
+      lpips_by: 'alex' or 'vgg': one column more. ensemble: average over 8 flips and transposes.
+      progress: `progress(label)` gives `show(done, total)`.
+
+    Raises ValueError, FileNotFoundError as of `load` and `benchmarks.sets`.
+    """
+    if lpips_by and PROTOCOLS[protocol].channels == 1:
+        raise ValueError(f'--lpips compares colour images, --protocol={protocol} has Y alone: choose another --protocol')
+    extra = {'lpips': lpips(lpips_by)} if lpips_by else {}
+    fns, sets, found, teachers = load(model, scale, protocol), {}, {}, {}
+    for s, fn in fns.items():
+        at = {name: scorable(e, s, name, protocol, lpips_by) for name, e in benchmarks.sets(data, s).items()}
+        sets |= {(name, s): e for name, e in fitting(at, s, [fn]).items()}
+    for (name, s), examples in sets.items():
+        fn, name = self_ensemble(fns[s]) if ensemble else fns[s], f'{name}/x{s}'
+        found[name] = score(fn, examples, s, protocol=protocol, progress=progress(name), extra=extra)
+        if examples.teacher:
+            teachers[name] = score_teacher(examples, s, protocol=protocol, extra=extra)
+    return found, teachers
+
+
 def main(_):
     """Runs the command."""
-    flag = flags.FLAGS
-    found, teachers, began = {}, {}, time.perf_counter()
-    if flag.lpips and PROTOCOLS[flag.protocol].channels == 1:
-        raise ValueError(f'--lpips compares colour images, --protocol={flag.protocol} has Y alone: choose another --protocol')
-    extra = {'lpips': lpips(flag.lpips)} if flag.lpips else {}
-    fns = load(flag.model, [int(s) for s in flag.scale], flag.protocol)
-    sets = {}
-    for scale, fn in fns.items():
-        found_sets = benchmarks.sets(flag.data, scale)
-        found_sets = {name: scorable(e, scale, name, flag.protocol, flag.lpips) for name, e in found_sets.items()}
-        sets |= {(name, scale): e for name, e in fitting(found_sets, scale, [fn]).items()}
-    for (name, scale), examples in sets.items():
-        fn, name = self_ensemble(fns[scale]) if flag.self_ensemble else fns[scale], f'{name}/x{scale}'
-        show = console.progress(name)
-        found[name] = score(fn, examples, scale, protocol=flag.protocol, progress=show, extra=extra)
-        if examples.teacher:
-            teachers[name] = score_teacher(examples, scale, protocol=flag.protocol, extra=extra)
+    flag, began = flags.FLAGS, time.perf_counter()
+    options = {'protocol': flag.protocol, 'lpips_by': flag.lpips or '', 'ensemble': flag.self_ensemble}
+    found, teachers = run(flag.model, flag.data, scale=[int(s) for s in flag.scale], **options)
     columns = {'image': '', **{k: f for k, f in FORMATS.items() if any(k in values for values in found.values())}}
     for name, values in found.items():
         rows = [{'image': i, **v} for i, v in values['images'].items()]
@@ -248,6 +259,8 @@ def main(_):
         facts = {k: flag[k].value for k in ('model', 'protocol', 'lpips', 'self_ensemble') if flag[k].value}
         writers.replace(flag.json, json.dumps({k: {'evaluation': facts, **v} for k, v in found.items()}, indent=1) + '\n')
 
+
+named.function_too(__name__)
 
 if __name__ == '__main__':
     define_flags()

@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import sys
+import types
 
 
 def module(name, package):
@@ -29,3 +31,19 @@ def loaded(path):
             raise
         spec = None
     return importlib.import_module(path) if spec else None
+
+
+class _Called(types.ModuleType):
+    """A module that is a function as well."""
+
+    def __call__(self, *args, **kwargs):
+        """Calls the function of kdsr.api that has the name of this module."""
+        return getattr(importlib.import_module('kdsr.api'), self.__name__.rpartition('.')[2])(*args, **kwargs)
+
+
+def function_too(name):
+    """Makes the module `name` callable: `kdsr.train(...)` is `kdsr.api.train(...)`, and `kdsr.train` still holds the loop.
+
+    A package can have but one thing of a name, and `python -m kdsr.train` needs it to be a module.
+    """
+    sys.modules[name].__class__ = _Called

@@ -4,12 +4,11 @@ import functools
 import json
 import os
 import pathlib
-import sys
 
 import jax
 import numpy as np
 
-from kdsr import cost, crops, evaluate, metrics, models, parallel, writers
+from kdsr import console, cost, crops, evaluate, metrics, models, parallel, writers
 from kdsr.data import benchmarks, pipeline, sources
 from kdsr.models import exports
 
@@ -129,9 +128,9 @@ class Outcome:
         if parallel.is_main():
             self.export(state, found['student'], facts)
             writers.replace(self.workdir / 'results.json', json.dumps(results, indent=1) + '\n')
-            print('\n' + scores_table(found))
-            print('\n' + writers.table([{'network': k, **v} for k, v in costs.items()], COST_COLUMNS))
-            print(
+            console.show('\n' + scores_table(found))
+            console.show('\n' + writers.table([{'network': k, **v} for k, v in costs.items()], COST_COLUMNS))
+            console.show(
                 f'(gain over bicubic; GMACs and ms on a {costs["student"]["lr_shape"][2]}x{costs["student"]["lr_shape"][1]} '
                 f'LR image, {jax.devices()[0].device_kind})\nstudent: {exports.student(self.workdir)}, results: '
                 f'{self.workdir / "results.json"}, pictures: {self.workdir / "samples"}'
@@ -145,7 +144,7 @@ class Outcome:
             'steps': facts['steps'],
             'seed': config.seed,
             'data': config.data.to_dict(),
-            'command': ' '.join(['python -m kdsr.main', *sys.argv[1:]]),
+            'command': console.command(),
             'hardware': f'{jax.device_count()} x {jax.devices()[0].device_kind}, {os.cpu_count()} CPU cores',
             'jax': jax.__version__,
         }

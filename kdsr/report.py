@@ -15,7 +15,7 @@ import pathlib
 
 from absl import flags
 
-from kdsr import commands, console, crops, curves, gains, labels, runs, tables, writers
+from kdsr import commands, console, crops, curves, gains, labels, named, runs, tables, writers
 from kdsr.paths import expanded
 
 COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
@@ -148,6 +148,8 @@ def main(argv):
     text, files = report(argv[1:], flag.out, **options, progress=show)
     print(f'{text}\n\nin {flag.out}: {", ".join(files)}')
 
+
+named.function_too(__name__)
 
 if __name__ == '__main__':
     define_flags()

@@ -2,7 +2,7 @@
 
 import json
 
-from kdsr import evaluate, lock, models, parallel, writers
+from kdsr import console, evaluate, lock, models, parallel, writers
 from kdsr.data import benchmarks
 from kdsr.outcome import scores_table
 
@@ -32,5 +32,5 @@ def add(config, folder, results):
     if parallel.is_main():
         with lock.held(folder):
             writers.replace(folder / 'results.json', json.dumps(results, indent=1) + '\n')
-        print('\n' + scores_table(found))
+        console.show('\n' + scores_table(found))
     return results

@@ -60,7 +60,7 @@ def load(spec):
     found = executed(path)
     if 'RECIPES' not in found and 'get_config' not in found:
         raise ValueError(f'{path} has neither RECIPES nor get_config(): see kdsr.recipes')
-    with on_one_line(path):
+    with on_one_line(located(path)):
         if 'RECIPES' in found:
             config = recipes.config(pathlib.Path(path).stem, found, argument)
         else:
@@ -71,10 +71,23 @@ def load(spec):
     return config.unlock()
 
 
+def located(path):
+    """The file of a config: `path` itself, or 'fakd' for the experiment of that name that comes with kdsr."""
+    here = pathlib.Path(__file__).resolve().parent
+    if pathlib.Path(path).is_file() or not path.isidentifier():
+        return path
+    for folder in (here / 'experiments', here.parent / 'experiments'):  # installed, in a checkout
+        if (folder / f'{path}.py').is_file():
+            return str(folder / f'{path}.py')
+    return path
+
+
 def executed(path):
     """What a config file defines, {name: value}."""
+    path = located(path)
     if not pathlib.Path(path).is_file():
-        near = fields.meant(path, map(str, pathlib.Path(path).parent.glob('*.py')))
+        own = [f.stem for f in (pathlib.Path(__file__).resolve().parents[1] / 'experiments').glob('*.py')]
+        near = fields.meant(path, [*map(str, pathlib.Path(path).parent.glob('*.py')), *own])
         raise FileNotFoundError(f"no config file '{path}'{near}: --config=FILE.py[:word,word]")
     with on_one_line(path):
         return runpy.run_path(path)

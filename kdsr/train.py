@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 from clu import parameter_overview
 
-from kdsr import carry, checkpoints, lock, methods, parallel, peers, writers
+from kdsr import carry, checkpoints, console, lock, methods, named, parallel, peers, writers
 from kdsr import config as configs
 from kdsr.data import pipeline
 from kdsr.outcome import Outcome
@@ -79,14 +79,14 @@ def loop(config, workdir, method, outcome, saved, closing, before):
             progress.pause(time.perf_counter() - began)
             writers.say(f'first step after {time.perf_counter() - began:.1f} s (compilation)')
         # Read one step late: the device is never idle, and a bad step is still caught before anything is saved.
-        take(pending, progress)
+        take(pending, progress, config.steps)
         pending = (step, metrics)
         stopping = parallel.stop_requested(step, bool(stop.signals))
         ends = step == config.steps or stopping
         evaluates, saves = step % config.eval_every == 0 or step == config.steps, step % config.save_every == 0 or ends
         if step % config.log_every and not evaluates and not saves:
             continue
-        take(pending, progress)
+        take(pending, progress, config.steps)
         pending = None
         if step % config.log_every == 0 or step == config.steps:
             means, timing, text = progress.line(step)
@@ -104,7 +104,7 @@ def loop(config, workdir, method, outcome, saved, closing, before):
     return state, {'data_wait': progress.data_wait(), 'steps': config.steps}
 
 
-def take(pending, progress):
+def take(pending, progress, steps):
     """Reads a finished step's metrics to the host; FloatingPointError naming step and parts if one is not finite."""
     if pending is None:
         return
@@ -118,6 +118,7 @@ def take(pending, progress):
             f'Try a lower learning rate, config.optimizer.clip=1.0, or float32'
         )
     progress.add(values)
+    console.step(step, steps, values)
 
 
 class Stop:
@@ -141,3 +142,6 @@ class Stop:
     def restore(self):
         for s, handler in self.before.items():
             signal.signal(s, handler)
+
+
+named.function_too(__name__)

@@ -11,7 +11,7 @@ import time
 
 from absl import flags, logging
 
-from kdsr import commands, console, models, pictures, tiling, writers
+from kdsr import commands, console, models, named, pictures, tiling, writers
 from kdsr.evaluate import self_ensemble
 from kdsr.pictures import files
 
@@ -34,7 +34,7 @@ def run(
     most=100_000_000,
     quality=95,
 ):
-    """Upscales files, folders and patterns into the folder `out`; 0 if all could be, else 1 with each failure named.
+    """Upscales files, folders and patterns into the folder `out`; ([files written], [those that failed]), each of these is named.
 
     Args:
       inputs, out, form, recursive: as of `pictures.files.plan`; so is suffix, whose default is '_x4' for a factor of 4.
@@ -71,12 +71,14 @@ def run(
     )
     began = time.perf_counter()
     sizes = [attempt(job, enlarge, functools.partial(approximate, radius, tile=tile), factor, most, quality) for job in left]
-    written, failed, seconds = sum(filter(None, sizes)), sizes.count(None), time.perf_counter() - began
+    done = [job.target for job, size in zip(left, sizes, strict=True) if size is not None]
+    failed = [job.source for job, size in zip(left, sizes, strict=True) if size is None]
+    written, seconds = sum(filter(None, sizes)), time.perf_counter() - began
     speed = (
         f'{written / 1e6:.2f} megapixels written in {writers.duration(seconds)}, {written / 1e6 / max(seconds, 1e-9):.2f} a second'
     )
-    print(f'{len(left) - failed} done, {failed} failed{there}; {speed}')
-    return 1 if failed else 0
+    console.show(f'{len(done)} done, {len(failed)} failed{there}; {speed}')
+    return done, failed
 
 
 def attempt(job, enlarge, far, factor, most, quality):
@@ -146,7 +148,7 @@ def main(argv):
     """Runs the command."""
     flag = flags.FLAGS
     try:
-        return run(
+        _, failed = run(
             argv[1:],
             flag.out,
             model=flag.model,
@@ -161,10 +163,13 @@ def main(argv):
             most=flag.max_megapixels * 1e6,
             quality=flag.quality,
         )
+        return 1 if failed else 0
     except KeyboardInterrupt:
         writers.say('stopped: files that are finished are whole')
         return 130
 
+
+named.function_too(__name__)
 
 if __name__ == '__main__':
     define_flags()

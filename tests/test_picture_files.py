@@ -61,7 +61,7 @@ def test_links_to_nothing_are_named(here, model, capsys):  # noqa: F811
     saved(here / 'in' / 'a.png')
     os.symlink('nowhere.png', 'in/b.png')
     os.symlink('c.png', 'in/c.png')
-    assert upscale.run(['in'], 'out', model=model) == 1
+    assert upscale.run(['in'], 'out', model=model)[1]
     said = capsys.readouterr()
     assert 'failed: in/b.png: No such file' in said.err and 'failed: in/c.png: Too many levels' in said.err
     assert said.out.startswith('1 done, 2 failed; ') and os.listdir('out') == ['a_x2.png']
@@ -130,14 +130,14 @@ def test_results_in_the_folder_of_the_pictures(here, model, capsys):  # noqa: F8
     before = {path: path.read_bytes() for path in (here / 'in').rglob('*.*')}
     results = {'a_x2.png', 'b_x2.jpg', 'c_x2.tif', 'd_x2_x2.png', 'sub/e_x2.webp'}
     for _ in range(2):  # the second time its own results lie there
-        assert upscale.run(['in'], 'in', model=model, recursive=True) == 0
+        assert not upscale.run(['in'], 'in', model=model, recursive=True)[1]
         found = {str(path.relative_to('in')) for path in pathlib.Path('in').rglob('*.*')}
         assert found == results | {str(path.relative_to(here / 'in')) for path in before}
         said = capsys.readouterr()
         assert said.out.startswith('5 done, 0 failed; ')
     left = 'note: left out, results of an earlier run: in/a_x2.png, in/b_x2.jpg, in/c_x2.tif and 2 more'
     assert left in said.err and all(path.read_bytes() == data for path, data in before.items())
-    assert upscale.run(['in'], 'in', model=model, recursive=True, skip_existing=True) == 0
+    assert not upscale.run(['in'], 'in', model=model, recursive=True, skip_existing=True)[1]
     assert capsys.readouterr().out.startswith('0 done, 0 failed, 5 already there; ')
     os.symlink('in', 'alias')
     assert len(plan('in', out='alias', recursive=True).jobs) == 5
@@ -180,11 +180,11 @@ def test_names_of_any_length(here, model, capsys):  # noqa: F811
     long = ['a' * (length - 4) + '.png' for length in (200, 250, 251, 252, 255)] + ['é' * 120 + '.png']
     for name in long:
         saved(here / 'in' / name)
-    assert upscale.run(['in'], 'out', model=model) == 1
+    assert upscale.run(['in'], 'out', model=model)[1]
     said = capsys.readouterr()
     assert said.out.startswith('5 done, 1 failed; ') and len(os.listdir('out')) == 5
     assert f'failed: in/{long[4]}: its name, or that of its result, is longer than the disk takes: rename it' in said.err
-    assert upscale.run(['in'], 'out', model=model, suffix='') == 0 and len(os.listdir('out')) == 5 + 6
+    assert not upscale.run(['in'], 'out', model=model, suffix='')[1] and len(os.listdir('out')) == 5 + 6
     assert not [name for name in os.listdir('out') if name.startswith('.')]
 
 

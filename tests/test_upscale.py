@@ -79,7 +79,7 @@ def test_kinds_stay_and_failures_do_not_stop_the_rest(model, tmp_path, capsys):
     Image.fromarray(colour).convert('CMYK').save(tmp_path / 'cmyk.tif')
     pictures.write(tmp_path / 'deep.png', [np.uint16(colour) * 257], colour.shape, 'uint16', 'png')
     (tmp_path / 'broken.png').write_bytes((tmp_path / 'rgb.png').read_bytes()[:200])
-    assert upscale.run([tmp_path], tmp_path / 'out', model=model, outscale=None) == 1
+    assert upscale.run([tmp_path], tmp_path / 'out', model=model, outscale=None)[1]
     said = capsys.readouterr()
     assert '(edsr x2, 1,259 parameters): 6 files -> ' in said.err.splitlines()[0]
     assert 'broken.png: it cannot be decoded' in said.err and said.err.count('failed: ') == 1 and 'Traceback' not in said.err
@@ -121,7 +121,7 @@ def test_flags_of_the_result(model, tmp_path, capsys):
 
 def test_networks_that_read_far_say_that_tiles_are_approximate(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(models, 'radius', lambda _: None)
-    assert upscale.run([saved(tmp_path / 'a.png', 12, 130)], tmp_path, model=model, tile=128) == 0
+    assert not upscale.run([saved(tmp_path / 'a.png', 12, 130)], tmp_path, model=model, tile=128)[1]
     assert capsys.readouterr().err.count('the network reads the whole picture, tiles overlap by 48 px') == 1
     assert upscale.approximate(48, (9000, 9000, 3), 256) == upscale.approximate(None, (200, 256, 3), 256) == ()
     assert 'reads 133 px around each' in upscale.approximate(133, (9000, 9000, 3), 256)[0]
@@ -142,7 +142,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(model, tmp_path, monkeypatch, c
 
     monkeypatch.setitem(pictures.FORMATS, 'png', full)
     sources = [saved(tmp_path / 'a.png'), saved(tmp_path / 'b.tif')]
-    assert upscale.run(sources, tmp_path / 'out', model=model) == 1
+    assert upscale.run(sources, tmp_path / 'out', model=model)[1]
     assert 'a.png: the disk is full' in capsys.readouterr().err and os.listdir(tmp_path / 'out') == ['b_x2.tif']
 
 
@@ -189,7 +189,7 @@ def test_killed_half_way_nothing_has_a_final_name(model, tmp_path):
     assert stopped_half_way(model, tmp_path, signal.SIGKILL)[0] == -signal.SIGKILL
     assert os.listdir(tmp_path / 'out') == ['.a_x2.png.part']
     saved(tmp_path / 'a.png')  # the next run takes its place
-    assert upscale.run([tmp_path / 'a.png'], tmp_path / 'out', model=model) == 0
+    assert not upscale.run([tmp_path / 'a.png'], tmp_path / 'out', model=model)[1]
     assert os.listdir(tmp_path / 'out') == ['a_x2.png']
 
 

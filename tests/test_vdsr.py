@@ -198,13 +198,13 @@ def test_upscale_grey_and_colour_files(tmp_path):
     Image.fromarray(colour).save(tmp_path / 'rgb.png')
     Image.fromarray(colour[..., 0]).save(tmp_path / 'grey.png')
     files = [tmp_path / 'rgb.png', tmp_path / 'grey.png']
-    assert upscale.run(files, tmp_path / 'out', model=path) == 0
+    assert not upscale.run(files, tmp_path / 'out', model=path)[1]
     as_bytes = lambda sr: np.uint8(np.clip(np.asarray(sr[0]), 0, 1) * 255 + 0.5)
     network, unit = models.load(path), np.float32(colour[None]) / np.float32(255)
     np.testing.assert_array_equal(pictures.read(tmp_path / 'out' / 'rgb_x2.png').pixels, as_bytes(network(unit)))
     grey = np.asarray(network(unit[..., :1].repeat(3, -1))).mean(-1, keepdims=True)
     np.testing.assert_array_equal(pictures.read(tmp_path / 'out' / 'grey_x2.png').pixels, as_bytes(grey))
-    assert upscale.run(files[:1], tmp_path / 'out', model=path, outscale=3) == 0
+    assert not upscale.run(files[:1], tmp_path / 'out', model=path, outscale=3)[1]
     third = models.load(path, scale=3)(unit)  # not the x2 picture, resized
     np.testing.assert_array_equal(pictures.read(tmp_path / 'out' / 'rgb_x3.png').pixels, as_bytes(third))
 

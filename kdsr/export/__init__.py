@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from kdsr import commands, fields, models, writers
+from kdsr import commands, fields, models, named, writers
 from kdsr.export import jobs, onnx, savedmodel, stablehlo, tflite, torch_layout
 from kdsr.export.program import Program
 
@@ -136,3 +136,6 @@ def summary(card):
     for name, values in card.get('psnr_y', {}).items():
         text += f', {name} {values["int8"]:.3f} dB ({-values["drop"]:+.3f})'
     return text
+
+
+named.function_too(__name__)
