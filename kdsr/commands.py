@@ -17,21 +17,25 @@ EXPECTED = (ValueError, OSError, ModuleNotFoundError, FloatingPointError)
 HELP = ('help', 'helpfull', 'helpshort', 'helpxml', '?', 'h')
 
 
-def run(main, arguments=False):
+def run(main, arguments=False, helped=None):
     """Runs a command: flags, then `main`, with expected errors on one line.
 
-    arguments: whether the command takes any besides its flags.
+    arguments: whether the command takes any besides its flags. helped: what `--help` beside `--config=SPEC` prints, of SPEC.
     """
-    app.run(guarded(main), flags_parser=functools.partial(parse, arguments=arguments))
+    app.run(guarded(main), flags_parser=functools.partial(parse, arguments=arguments, helped=helped))
 
 
-def parse(argv, arguments=False):
+def parse(argv, arguments=False, helped=None):
     """`flags.FLAGS(argv)`; a misspelt flag, one of the wrong type, or an argument where there is none to be, is one line, status 1.
 
     `--config.steps=10` is taken as `--set=steps=10`. Where help is asked for, it is printed and the status is 0.
     """
     wanted = [a for a in argv[1:] if a.partition('=')[0].lstrip('-') in HELP and a.startswith('-')]
+    specs = [a.partition('=')[2] for a in argv[1:] if re.match(r'--?config=', a)]
     try:
+        if wanted and specs and helped:
+            print(helped(specs[-1]))
+            sys.exit(0)
         rest = flags.FLAGS(as_set(['--help' if a == '-h' else a for a in flags.FLAGS.read_flags_from_files(argv, force_gnu=False)]))
         if len(rest) > 1 and not arguments:
             near = f': did you mean --{rest[1]}?' if '=' in rest[1] else ''

@@ -55,7 +55,7 @@ def to_json(config):
 
 
 # What may differ between a run and its continuation: nothing that changes weights or metrics.
-CHANGEABLE = ('name', 'benchmarks', 'save_every')
+CHANGEABLE = ('name', 'benchmarks', 'save_every', 'wandb')
 # What a continuation may change besides: what is measured, how often, and how fast; no weights.
 RESUMABLE = (*CHANGEABLE, 'data.threads', 'data.cache_dir', 'data.validation_images', 'log_every')
 

@@ -1,6 +1,7 @@
 """Trains: `python -m kdsr.main --config=experiments/fakd.py`, with everything else in the config.
 
 python -m kdsr.main --config=experiments/fakd.py:help                # its recipes and what they let one choose
+python -m kdsr.main --config=experiments/fakd.py:paper --help        # the same, and every field of that recipe
 python -m kdsr.main --config=experiments/fakd.py:paper,rcan,x2 --workdir=runs/fakd_x2 --config.batch_size=8
 """
 
@@ -52,6 +53,6 @@ def run():
 
 
 if __name__ == '__main__':
-    from kdsr import commands
+    from kdsr import commands, manual
 
-    commands.run(main)
+    commands.run(main, helped=manual.of_config)

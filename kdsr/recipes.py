@@ -147,6 +147,7 @@ def base(**values):
             'export_dtype': 'float32',
             'lpips': '',  # 'alex' or 'vgg': the final table has LPIPS as well
             'benchmarks': '',  # comma-separated benchmark folders, evaluated once at the end
+            'wandb': '',  # project of Weights & Biases that is told what TensorBoard is
             'data': embedded(),
             'optimizer': adam(1e-4),
         }

@@ -56,7 +56,8 @@ def loop(config, workdir, method, outcome, saved, closing, before):
             saved.judge_again(state, outcome.psnr_y)
     if parallel.is_main():
         writers.replace(workdir / 'config.json', configs.to_json(config))
-    writer = writers.Writer(workdir, start, active=parallel.is_main())
+    board = {'wandb': config.get('wandb', ''), 'name': config.name, 'config': config.to_dict()}
+    writer = writers.Writer(workdir, start, active=parallel.is_main(), **board)
     closing.callback(writer.close)
     progress = writers.Progress(start, config.steps, config.batch_size, log)
     batches = pipeline.train_batches(
@@ -69,6 +70,8 @@ def loop(config, workdir, method, outcome, saved, closing, before):
     stop = Stop()
     closing.callback(stop.restore)
     pending = None
+    if start < config.steps:
+        writers.say('compiling the step: up to a minute on a CPU, seconds where it is in the cache')
     for step in range(start + 1, config.steps + 1):
         began = time.perf_counter()
         batch = parallel.shard(next(batches))

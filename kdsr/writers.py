@@ -1,5 +1,6 @@
 """What a person sees of a run: progress lines with an ETA, metrics.jsonl, TensorBoard, sample pictures, tables."""
 
+import hashlib
 import json
 import math
 import os
@@ -103,10 +104,13 @@ def _labelled(label, image, height):
 
 
 class Writer:
-    """metrics.jsonl and TensorBoard events of one run, continued after `step`. With `active=False` it writes nothing."""
+    """metrics.jsonl and TensorBoard events of one run, continued after `step`. With `active=False` it writes nothing.
 
-    def __init__(self, folder, step, *, active=True):
-        self.file = self.board = None
+    wandb: project of Weights & Biases that is told the same, '' none; name, config: what the run is called there and made of.
+    """
+
+    def __init__(self, folder, step, *, active=True, wandb='', name='', config=None):
+        self.file = self.board = self.wandb = None
         if not active:
             return
         path = pathlib.Path(folder) / 'metrics.jsonl'
@@ -114,6 +118,7 @@ class Writer:
         self.file = path.open('a', buffering=1)
         # purge_step hides events that a killed run wrote after its last checkpoint
         self.board = tensorboardX.SummaryWriter(str(pathlib.Path(folder) / 'tensorboard'), purge_step=step + 1 if step else None)
+        self.wandb = told(wandb, folder, name, config) if wandb else None
 
     def scalars(self, step, values, timing=None):
         """`values` go to both files; `timing` to TensorBoard only, so that metrics.jsonl is reproducible byte for byte."""
@@ -122,6 +127,8 @@ class Writer:
         self.file.write(json.dumps({'step': step, **values}) + '\n')
         for name, value in {**values, **(timing or {})}.items():
             self.board.add_scalar(name, value, step)
+        if self.wandb:
+            self.wandb.log({**values, **(timing or {})}, step=step)
 
     def image(self, step, name, image):
         """`image` `[H, W, 3]` in [0, 1] to TensorBoard."""
@@ -133,6 +140,18 @@ class Writer:
         if self.file:
             self.file.close()
             self.board.close()
+        if self.wandb:
+            self.wandb.finish()
+
+
+def told(project, folder, name, config):
+    """The run of Weights & Biases that belongs to `folder`: the same one after a resume."""
+    try:
+        import wandb
+    except ModuleNotFoundError as e:
+        raise ModuleNotFoundError(f"config.wandb='{project}': pip install wandb, or leave the field out ({e})") from e
+    own = hashlib.sha256(str(pathlib.Path(folder).resolve()).encode()).hexdigest()[:12]
+    return wandb.init(project=project, name=name, config=config, dir=str(folder), id=own, resume='allow')
 
 
 class Progress:

@@ -283,7 +283,7 @@ def test_a_misspelt_field_of_a_config_is_no_field_that_is_ignored(change, messag
 
 # what the loop and the outcome read besides what is recorded below
 LATER = set(
-    'name seed steps log_every eval_every save_every export export_dtype lpips benchmarks carry ema_decay student_init '
+    'name seed steps log_every eval_every save_every export export_dtype lpips benchmarks wandb carry ema_decay student_init '
     'batch_size data.augment data.threads method.name'.split()
 )
 

@@ -55,7 +55,11 @@ ALLOWED = {
     'study': {'commands', 'evaluate', 'recipes', 'settings', 'stages', 'writers'},
     'stages': {'config', 'methods', 'models', 'parallel', 'rescore', 'settings', 'train', 'writers'},
     'main': {'commands', 'peers', 'settings', 'stages', 'writers'},
-    '__init__': set(),
+    'manual': {'meanings', 'methods', 'optim', 'recipes', 'settings', 'stages'},
+    'meanings': set(),
+    'api': {'commands', 'evaluate', 'export', 'models', 'report', 'settings', 'stages', 'tiling', 'upscale'},
+    '__main__': set(),
+    '__init__': {'api'},
 }
 LEAN = {'losses': {'jax', 'numpy'}, 'metrics': {'jax', 'numpy'}}
 

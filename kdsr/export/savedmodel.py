@@ -9,7 +9,7 @@ import numpy as np
 from kdsr.export import jobs, program
 
 PACKAGES = ('tensorflow', 'tensorflow-cpu')
-REMEDY = "pip install 'kdsr[tflite]'"
+REMEDY = "pip install '.[tflite]' in the folder of kdsr"
 WHITE = 255  # the published compressed ESRGAN takes and gives 0 ... 255
 PLATFORMS = ('cpu', 'cuda', 'tpu')  # by default a program runs only where it was made
 
