@@ -13,7 +13,7 @@ from kdsr import export, models
 from kdsr.export import program
 
 for package in ('jax2onnx', 'onnx', 'onnxruntime'):
-    pytest.importorskip(package, reason="needs the extra, in an environment of its own: pip install 'kdsr[onnx]'")
+    pytest.importorskip(package, reason="needs the extra, in an environment of its own: pip install '.[onnx]'")
 
 SMALL = {'size': (24, 32)}
 

@@ -13,7 +13,7 @@ from shell import command
 from kdsr import export, models
 from kdsr.export import program
 
-WHY = "needs the extra: pip install 'kdsr[tflite]'"
+WHY = "needs the extra: pip install '.[tflite]'"
 pytest.importorskip('tensorflow', reason=WHY)
 interpreter = pytest.importorskip('ai_edge_litert.interpreter', reason=WHY)
 

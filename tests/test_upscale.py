@@ -99,7 +99,7 @@ def test_kinds_stay_and_failures_do_not_stop_the_rest(model, tmp_path, capsys):
 def test_flags_of_the_result(model, tmp_path, capsys):
     source, out = saved(tmp_path / 'a.png'), tmp_path / 'out'
     pixels = pictures.read(source).pixels
-    run = lambda **options: upscale.run([source], out, model=model, **options)
+    run = lambda **options: len(upscale.run([source], out, model=model, **options)[1])
     assert run(outscale=3.5, form='jpg') == 0 and Image.open(out / 'a_x3.5.jpg').size == (70, 42)
     assert run(outscale=0.01, suffix='_dot') == 0 and Image.open(out / 'a_dot.png').size == (1, 1)
     assert run(suffix='_8', ensemble=True) == 0

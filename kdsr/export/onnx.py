@@ -8,8 +8,10 @@ import numpy as np
 from kdsr.export import jobs, program
 
 PACKAGES = ('jax2onnx', 'onnx', 'onnxruntime')
-REMEDY = "pip install '.[onnx]' in the folder of kdsr, in an environment of its own (jax2onnx takes older versions of orbax-checkpoint only)"
-OPSET = 17  # old enough for tools that bring a runtime of their own
+REMEDY = (
+    "pip install '.[onnx]' in the folder of kdsr, in an environment of its own, "
+    'since jax2onnx takes older versions of orbax-checkpoint only'
+)
 
 
 def plan(made, options):
