@@ -205,7 +205,7 @@ import numpy as np
 from kdsr import models, upscale
 shipped = models.load(upscale.DEFAULT_MODEL)
 np.asarray(shipped(np.zeros((1, 256, 256, 3), np.float32)))  # what one tile of the shipped network takes, and keeps
-status = upscale.run([sys.argv[1]], sys.argv[2], model=sys.argv[3])
+status = len(upscale.run([sys.argv[1]], sys.argv[2], model=sys.argv[3])[1])
 # not ru_maxrss, which a process takes over from the one that started it
 print(status, re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])
 """

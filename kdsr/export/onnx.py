@@ -12,6 +12,7 @@ REMEDY = (
     "pip install '.[onnx]' in the folder of kdsr, in an environment of its own, "
     'since jax2onnx takes older versions of orbax-checkpoint only'
 )
+OPSET = 17  # old enough for tools that bring a runtime of their own
 
 
 def plan(made, options):
