@@ -10,6 +10,7 @@ import argparse
 import base64
 import os
 import pathlib
+import shutil
 import sys
 import time
 
@@ -35,7 +36,8 @@ def run(name, folder):
     """Executes a notebook in `folder`; raises where a cell fails, or fewer pictures are shown than should be."""
     from nbclient import NotebookClient
 
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     if name in FAKE_DEVICES and os.environ.get('JAX_PLATFORMS', 'cpu') == 'cpu':
         os.environ['XLA_FLAGS'] = f'--xla_force_host_platform_device_count={FAKE_DEVICES[name]}'
     os.environ['KDSR_RUNS'] = str(folder / 'runs')

@@ -110,14 +110,13 @@ import pathlib
 display(Image(str(sorted(pathlib.Path(folder, 'samples').glob('step_*.png'))[-1])))
 for network in ('bicubic', 'student', 'teacher'):
     scores = results[network]['validation/x4']
-    print(
-        f'{network:8} {scores["psnr_y"]:.3f} dB, SSIM {scores["ssim_y"]:.4f}, {results["cost"].get(network, {}).get("ms", 0):.1f} ms'
-    )
+    cost = results['cost'].get(network)
+    print(f'{network:8} {scores["psnr_y"]:.3f} dB, SSIM {scores["ssim_y"]:.4f}', f'{cost["ms"]:.1f} ms' if cost else '')
 
 # %% [markdown]
 # ## Use it
-# A trained network is a function of images; `kdsr.upscale` takes images and files of any size. The run stays in its folder, on Drive
-# if `RUNS` says so; `python -m kdsr.report`, `evaluate` and `export` read it.
+# A trained network is a function of images; `kdsr.upscale` takes images and files of any size. The run stays in its folder, on
+# Drive if `RUNS` says so; `python -m kdsr.report`, `evaluate` and `export` read it.
 
 # %%
 import numpy as np

@@ -91,8 +91,8 @@ plt.show()
 
 # %% [markdown]
 # ## A file for phones
-# TFLite where TensorFlow is installed (the extra `tflite`; a TPU runtime has none), StableHLO elsewhere. Each file is run by its own
-# runtime after writing and compared with JAX.
+# TFLite where TensorFlow is installed (the extra `tflite`; a TPU runtime has none), StableHLO elsewhere. Each file is run by its
+# own runtime after writing and compared with JAX.
 
 # %%
 ready = all(importlib.util.find_spec(name) for name in ('tensorflow', 'ai_edge_litert'))

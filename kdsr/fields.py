@@ -63,14 +63,14 @@ def checked(value, default, where, limits=None):
     return value
 
 
-def chosen(where, value, known):
-    """What `value` stands for among `known`; ValueError naming the field `where`.
+def chosen(where, value, known, own=False):
+    """What `value` stands for among `known`, a dict, or names that stand for themselves; ValueError naming the field `where`.
 
-    known: names that stand for themselves, or a dict of functions: then `value` may be one of a person's own, 'mypkg.losses.edges'.
+    own: `value` may also be a function of a person's own, 'mypkg.losses.edges'.
     """
     if value in known:
         return known[value] if hasattr(known, 'keys') else value
-    if hasattr(known, 'keys') and '.' in value:
+    if own and '.' in value:
         return named.function(where, value)
     raise ValueError(f"{where}='{value}' is unknown{meant(value, known)} (one of {', '.join(known)})")
 

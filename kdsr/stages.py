@@ -33,6 +33,7 @@ def run(config, workdir, overrides=()):
     results = {}
     for i, (stage, folder, found) in enumerate(zip(stages, folders, before, strict=True)):
         results = found and finished(stage, folder, found) or train.train(stage, folder, folders[i - 1] if i else None)
+        parallel.meet(f'after {stage.name}')  # the next one may read what the first process exported
     return results
 
 

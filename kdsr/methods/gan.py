@@ -43,7 +43,7 @@ def make(cfg):
     block, {} for `cfg.optimizer`.
     """
     m = cfg.method
-    pixels = fields.chosen('config.method.pixel', m.pixel, pixel.KINDS)
+    pixels = fields.chosen('config.method.pixel', m.pixel, pixel.KINDS, own=True)
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES)
     perceive, features = critics.content(m.content)
     student = nets.student(cfg)

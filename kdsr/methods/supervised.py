@@ -8,7 +8,7 @@ DEFAULTS = {'loss': 'l1'}
 
 def make(cfg):
     """Method of a config with `student` and method.loss: 'l1' (EDSR, RCAN, SAN), 'l2' or 'charbonnier'."""
-    student, distance = nets.student(cfg), fields.chosen('config.method.loss', cfg.method.loss, pixel.KINDS)
+    student, distance = nets.student(cfg), fields.chosen('config.method.loss', cfg.method.loss, pixel.KINDS, own=True)
 
     def losses(params, ctx):
         (sr, _), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], ctx.batch.lr, axis=ctx.axis)
