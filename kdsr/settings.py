@@ -73,20 +73,22 @@ def load(spec):
 
 def located(path):
     """The file of a config: `path` itself, or 'fakd' for the experiment of that name that comes with kdsr."""
-    here = pathlib.Path(__file__).resolve().parent
-    if pathlib.Path(path).is_file() or not path.isidentifier():
+    if pathlib.Path(path).is_file():
         return path
-    for folder in (here / 'experiments', here.parent / 'experiments'):  # installed, in a checkout
-        if (folder / f'{path}.py').is_file():
-            return str(folder / f'{path}.py')
-    return path
+    return {file.stem: str(file) for file in reversed(experiments())}.get(path, path)
+
+
+def experiments():
+    """The config files that come with kdsr: inside the package where it is installed, beside it in a checkout."""
+    here = pathlib.Path(__file__).resolve().parent
+    return [file for folder in (here, here.parent) for file in sorted((folder / 'experiments').glob('*.py'))]
 
 
 def executed(path):
     """What a config file defines, {name: value}."""
     path = located(path)
     if not pathlib.Path(path).is_file():
-        own = [f.stem for f in (pathlib.Path(__file__).resolve().parents[1] / 'experiments').glob('*.py')]
+        own = [file.stem for file in experiments()]
         near = fields.meant(path, [*map(str, pathlib.Path(path).parent.glob('*.py')), *own])
         raise FileNotFoundError(f"no config file '{path}'{near}: --config=FILE.py[:word,word]")
     with on_one_line(path):

@@ -312,13 +312,13 @@ def test_errors_on_one_line(tmp_path):
 @pytest.mark.parametrize(
     'form, module, remedy',
     [
-        ('savedmodel', 'tensorflow', r"tensorflow is not installed: pip install 'kdsr\[tflite\]'"),
-        ('tflite', 'tensorflow', r"tensorflow is not installed: pip install 'kdsr\[tflite\]'"),
-        ('onnx', 'jax2onnx', r"jax2onnx is not installed: pip install 'kdsr\[onnx\]' in an environment of its own"),
-        ('stablehlo', 'flatbuffers', 'flatbuffers is not installed: pip install flatbuffers'),
+        ('savedmodel', 'tensorflow', r'tensorflow is not installed: `pip install tensorflow\S* ai-edge-litert` brings it'),
+        ('tflite', 'tensorflow', r'tensorflow is not installed: `pip install tensorflow\S* ai-edge-litert` brings it'),
+        ('onnx', 'jax2onnx', 'jax2onnx is not installed: `pip install jax2onnx onnxruntime` brings it, in an environment'),
+        ('stablehlo', 'flatbuffers', 'flatbuffers is not installed: `pip install flatbuffers` brings it'),
     ],
 )
-def test_missing_packages_are_named_with_the_extra(tmp_path, monkeypatch, form, module, remedy):
+def test_missing_packages_are_named_as_an_index_has_them(tmp_path, monkeypatch, form, module, remedy):
     monkeypatch.setitem(sys.modules, module, None)
     cards, ((what, reason),) = export.run(exporting.network(tmp_path / 'net', 'edsr'), [form], tmp_path / 'out', **SMALL)
     assert cards == [] and what == form and re.match(remedy, reason)

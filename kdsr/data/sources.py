@@ -187,11 +187,14 @@ def embedded(cache_dir=None):
 
     Raises FileNotFoundError if scikit-image is not installed or has none of them.
     """
+    cure = '`pip install scikit-image` brings them, or give a folder of your own, --config.data.path=FOLDER'
     spec = importlib.util.find_spec('skimage')
-    room = pathlib.Path(spec.submodule_search_locations[0]) / 'data' if spec else pathlib.Path('skimage/data')
+    if not spec:
+        raise FileNotFoundError(f'the photographs of scikit-image are not installed: {cure}')
+    room = pathlib.Path(spec.submodule_search_locations[0]) / 'data'
     files = [room / name for name in EMBEDDED if (room / name).is_file()]
     if not files:
-        raise FileNotFoundError(f"no photographs in '{room}': `pip install scikit-image` brings them, or use your own folder")
+        raise FileNotFoundError(f"no photographs in '{room}': {cure}")
     if missing := set(EMBEDDED) - {f.name for f in files}:
         logging.warning('this scikit-image lacks %s', ', '.join(sorted(missing)))
     items = [cache.Entry(f.stem, functools.partial(layouts.load, f, None, 1, 1), str(f), cache.stamp(f)) for f in files]
@@ -210,7 +213,7 @@ def tfds(name, split, data_dir, scale, cache_dir=None):
     try:
         import tensorflow_datasets
     except ModuleNotFoundError as e:
-        raise ModuleNotFoundError(f'{name}: `pip install tensorflow-datasets importlib_resources` first ({e})') from e
+        raise ModuleNotFoundError(f"TFDS '{name}': `pip install tensorflow-datasets importlib_resources` reads it ({e})") from e
     # without file_format a data_dir makes TFDS look for TFRecords, which have no random access
     try:
         builder = tensorflow_datasets.builder(name, data_dir=data_dir, file_format='array_record')

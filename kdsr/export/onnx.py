@@ -9,7 +9,7 @@ from kdsr.export import jobs, program
 
 PACKAGES = ('jax2onnx', 'onnx', 'onnxruntime')
 REMEDY = (
-    "pip install '.[onnx]' in the folder of kdsr, in an environment of its own, "
+    '`pip install jax2onnx onnxruntime` brings it, in an environment of its own, '
     'since jax2onnx takes older versions of orbax-checkpoint only'
 )
 OPSET = 17  # old enough for tools that bring a runtime of their own

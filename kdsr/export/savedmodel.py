@@ -2,6 +2,7 @@
 
 import functools
 import os
+import sys
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from kdsr.export import jobs, program
 
 PACKAGES = ('tensorflow', 'tensorflow-cpu')
-REMEDY = "pip install '.[tflite]' in the folder of kdsr"
+REMEDY = f'`pip install {"tensorflow-cpu" if sys.platform == "linux" else "tensorflow"} ai-edge-litert` brings it'
 WHITE = 255  # the published compressed ESRGAN takes and gives 0 ... 255
 PLATFORMS = ('cpu', 'cuda', 'tpu')  # by default a program runs only where it was made
 

@@ -14,7 +14,7 @@ PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 def plan(made, options):
     """The one job. `options` are not needed."""
-    jobs.need('flatbuffers', 'pip install flatbuffers')
+    jobs.need('flatbuffers', '`pip install flatbuffers` brings it')
     return [jobs.Job(f'{made.name}.stablehlo', functools.partial(write, made), ('flatbuffers',), program.TOLERANCE)]
 
 
