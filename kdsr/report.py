@@ -119,13 +119,15 @@ def report(paths, out, *, data='', images=3, order='given', width=None, progress
     rows = rows[: len(known)] + tables.by_score(rows[len(known) :]) if order == 'score' else rows
     told = lambda width: [markdown(rows, width) if rows else '', notes(groups, rows, evaluations), unfinished(groups)]
     out.mkdir(parents=True, exist_ok=True)
-    pictures, missing = [], []
+    pictures, compared, missing = [], [], []
     if groups:
         curves.draw(groups, known, out / 'curves.png')
         pictures += ['curves.png']
     if images:
-        drawn, missing = crops.draw(groups, out / 'crops.png', evaluations, data=data, images=images, progress=progress)
-        pictures += ['crops.png'] * drawn
+        compared, missing = crops.rows(groups, evaluations, data=data, images=images, progress=progress)
+    if compared:
+        crops.sheet(compared, out / 'crops.png')
+        pictures += ['crops.png']
     text = lambda width: '\n\n'.join(filter(None, [*told(width), '\n'.join(f'- {line}' for line in missing)]))
     writers.replace(out / 'report.csv', to_csv(rows))
     writers.replace(out / 'report.md', '\n\n'.join([text(None), *(f'![{name}]({name})' for name in pictures)]) + '\n')
