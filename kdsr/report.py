@@ -15,29 +15,23 @@ import pathlib
 
 from absl import flags
 
-from kdsr import commands, console, crops, curves, gains, labels, runs, tables, writers
+from kdsr import commands, console, crops, curves, gains, runs, tables, writers
 from kdsr.paths import expanded
 
-COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
 TEXTS = ('run', 'n', 'seeds', 'fields')
 WIDTH = 100  # characters of a printed table
 
 
 def markdown(rows, width=None):
-    """The table a person reads: `mean ± std`, rounded; blank where a row has no such value. width: see `writers.narrow`."""
-    means = tables.scored(rows)
-    columns = ['run', 'n', *(k.removesuffix(' mean') for k in means), *tables.COSTS]
-    text = []
-    for name, row in zip(labels.displayed([row['run'] for row in rows]), rows, strict=True):
-        cells = {'run': f'`{name}`', 'n': row['n'] and str(row['n'])}
-        cells |= {k: format(row[k], f) for k, f in COST_FORMATS.items() if row[k] is not None}
-        for mean in (k for k in means if k in row):
-            column, f = mean.removesuffix(' mean'), tables.FORMATS.get(tables.parts(mean)[1], '.4f')
-            std = row[f'{column} std']
-            cells[column] = format(row[mean], f) + (f' ± {std:{f.lstrip("+")}}' if std is not None else '')
-        text.append(cells)
-    columns = dict.fromkeys(columns, '')
+    """The table a person reads, see `tables.shown`. width: see `writers.narrow`."""
+    columns, text = tables.shown(rows)
+    text, columns = quoted(text), dict.fromkeys(columns, '')
     return writers.narrow(text, columns, width) if width else writers.table(text, columns)
+
+
+def quoted(rows):
+    """`rows` with the first column's texts as code."""
+    return [{k: f'`{text}`' if i == 0 else text for i, (k, text) in enumerate(row.items())} for row in rows]
 
 
 def notes(groups, rows, evaluations=()):
@@ -76,14 +70,14 @@ def notes(groups, rows, evaluations=()):
 
 
 def unfinished(groups):
-    """Table of the runs without results.json, '' if there are none."""
+    """The runs without results.json and where they stand, {column: text} each."""
     rows = []
     for group, run in ((g, r) for g in groups for r in g.runs if not r.results):
         last, scores = max((line['step'] for line in run.lines), default=0), run.curve('val/psnr_y')
-        row = {'unfinished run': f'`{group.label}`', 'seed': run.config['seed'], 'step': f'{last} of {run.config["steps"]}'}
+        row = {'unfinished run': group.label, 'seed': str(run.config['seed']), 'step': f'{last} of {run.config["steps"]}'}
         rows.append({**row, 'last validation': f'{list(scores.values())[-1]:.3f} dB at step {list(scores)[-1]}' if scores else ''})
         rows[-1]['directory'] = str(run.folder)
-    return writers.table(rows, dict.fromkeys(rows[0], '')) if rows else ''
+    return rows
 
 
 def to_csv(rows):
@@ -117,7 +111,7 @@ def report(paths, out, *, data='', images=3, order='given', width=None, progress
     known = tables.references([run for g in groups for run in g.finished], evaluations)
     rows = tables.gains([*known, *(row for g in groups for row in tables.students(g)), *tables.evaluated(evaluations)], known)
     rows = rows[: len(known)] + tables.by_score(rows[len(known) :]) if order == 'score' else rows
-    told = lambda width: [markdown(rows, width) if rows else '', notes(groups, rows, evaluations), unfinished(groups)]
+    facts, stuck = notes(groups, rows, evaluations), unfinished(groups)
     out.mkdir(parents=True, exist_ok=True)
     pictures, compared, missing = [], [], []
     if groups:
@@ -128,7 +122,9 @@ def report(paths, out, *, data='', images=3, order='given', width=None, progress
     if compared:
         crops.sheet(compared, out / 'crops.png')
         pictures += ['crops.png']
-    text = lambda width: '\n\n'.join(filter(None, [*told(width), '\n'.join(f'- {line}' for line in missing)]))
+    below = [facts, writers.table(quoted(stuck), dict.fromkeys(stuck[0], '')) if stuck else '']
+    below += ['\n'.join(f'- {line}' for line in missing)]
+    text = lambda width: '\n\n'.join(filter(None, [markdown(rows, width) if rows else '', *below]))
     writers.replace(out / 'report.csv', to_csv(rows))
     writers.replace(out / 'report.md', '\n\n'.join([text(None), *(f'![{name}]({name})' for name in pictures)]) + '\n')
     return text(width), ['report.md', 'report.csv', *pictures]
