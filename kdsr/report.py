@@ -1,7 +1,7 @@
-"""Runs -> one table (Markdown, CSV), training curves and side-by-side crops.
+"""Runs -> one table (Markdown, CSV), training curves and side-by-side crops; with --html also one page that holds all of it.
 
     python -m kdsr.report runs/fakd_1 runs/fakd_2 runs/baseline_1 runs/baseline_2 --out=reports/fakd
-    python -m kdsr.report runs --out=reports/all --data=../data/Set14
+    python -m kdsr.report runs --out=reports/all --data=../data/Set14 --html
     python -m kdsr.report runs/fakd_1 edsr.json bicubic.json --out=reports/edsr
 
 A RUN is what kdsr.main leaves in its --workdir, finished or not, or a folder of those; a run with stages is its last one, RUN/STAGE
@@ -15,7 +15,7 @@ import pathlib
 
 from absl import flags
 
-from kdsr import commands, console, crops, curves, gains, runs, tables, writers
+from kdsr import commands, console, crops, curves, gains, page, runs, tables, writers
 from kdsr.paths import expanded
 
 TEXTS = ('run', 'n', 'seeds', 'fields')
@@ -90,14 +90,15 @@ def to_csv(rows):
     return text.getvalue()
 
 
-def report(paths, out, *, data='', images=3, order='given', width=None, progress=None):
-    """Writes report.md, report.csv, curves.png and crops.png into the folder `out`.
+def report(paths, out, *, data='', images=3, order='given', html=False, width=None, progress=None):
+    """Writes report.md, report.csv, curves.png, crops.png and, if asked, report.html into the folder `out`.
 
     Args:
       paths: run directories, or folders of them, and files of kdsr.evaluate --json.
       data: benchmark folder that the crops come from; '': the embedded validation photographs.
       images: crops per scale; 0: no crops.png.
-      order: of the rows below the references, as 'given' or by 'score'. width: of the tables in the text, characters; None: any.
+      order: of the rows below the references, as 'given' or by 'score'. html: whether to write report.html, see `page.of`.
+      width: of the tables in the text, characters; None: any.
       progress: called with (crops done, crops in all).
 
     Returns: (the text of report.md with tables as wide as `width`, names of the files). There are curves only of runs.
@@ -127,22 +128,28 @@ def report(paths, out, *, data='', images=3, order='given', width=None, progress
     text = lambda width: '\n\n'.join(filter(None, [markdown(rows, width) if rows else '', *below]))
     writers.replace(out / 'report.csv', to_csv(rows))
     writers.replace(out / 'report.md', '\n\n'.join([text(None), *(f'![{name}]({name})' for name in pictures)]) + '\n')
-    return text(width), ['report.md', 'report.csv', *pictures]
+    if html:
+        drawn = {'curves': out / 'curves.png', 'runs': [g.label for g in groups]} if groups else {}
+        title = f'kdsr report: {out.resolve().name}'
+        whole = page.of(title, rows, notes=facts, unfinished=stuck, compared=compared, missing=missing, **drawn)
+        writers.replace(out / 'report.html', whole)
+    return text(width), ['report.md', 'report.csv', *pictures, *['report.html'] * html]
 
 
 def define_flags():
     """The command's flags, declared when it runs and not when it is imported."""
-    flags.DEFINE_string('out', None, 'folder for report.md, report.csv, curves.png and crops.png', required=True)
+    flags.DEFINE_string('out', None, 'folder for report.md, report.csv, curves.png and crops.png; and report.html', required=True)
     flags.DEFINE_string('data', '', 'benchmark folder that the crops come from (default: the embedded validation photographs)')
     flags.DEFINE_enum('order', 'given', ['given', 'score'], 'of the rows: as the runs are given, or the best first')
     flags.DEFINE_integer('images', 3, 'number of images to crop, those where bicubic fails most; 0: no crops', lower_bound=0)
+    flags.DEFINE_bool('html', False, 'also write report.html: all of it in one file that loads nothing')
 
 
 def main(argv):
     """Runs the command."""
     flag = flags.FLAGS
     show = console.progress('crops')
-    options = {'data': flag.data, 'images': flag.images, 'order': flag.order, 'width': WIDTH}
+    options = {'data': flag.data, 'images': flag.images, 'order': flag.order, 'html': flag.html, 'width': WIDTH}
     text, files = report(argv[1:], flag.out, **options, progress=show)
     print(f'{text}\n\nin {flag.out}: {", ".join(files)}')
 
