@@ -23,10 +23,11 @@ halved at 50,000, 100,000 and 200,000. It differs from the released code in
     seed                     0        10
 
 and in this: torchvision's features differ less than those of Keras, by a factor near 80 after the activation
-(kdsr.critics.content), so the content term weighs less. The critic starts anew, there as the teacher's (`method.disc_init`); it reads -1..1, there 0..255
-less ImageNet's mean, in BGR; its batch norm trains, there it keeps its initial statistics. Losses are means, there divided by 32
-once more, which Adam hides. Patches lie anywhere, there every 40 LR pixels; 32 of the 800 pictures are for validation. The student
-is `corrected`, there `released`; the teacher is yours, there `rrdb_gsoc` of 11 blocks x 32 features after its adversarial phase.
+(kdsr.critics.content), so the content term weighs less. The critic starts anew, there as the teacher's (`method.disc_init`); it
+reads -1..1, there 0..255 less ImageNet's mean, in BGR; its batch norm trains, there it keeps its initial statistics. Losses are
+means, there divided by 32 once more, which Adam hides. Patches lie anywhere, there every 40 LR pixels; 32 of the 800 pictures are
+for validation. The student is `corrected`, there `released`; the teacher is yours, there `rrdb_gsoc` of 11 blocks x 32 features
+after its adversarial phase.
 """
 
 from kdsr import recipes
