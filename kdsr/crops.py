@@ -79,18 +79,17 @@ def _has(evaluation, scale):
     return any(name.endswith(f'/x{scale}') for name in evaluation.scores)
 
 
-def draw(groups, path, evaluations=(), *, data='', images=3, progress=None):
-    """Writes the picture, one row per image and scale.
+def rows(groups, evaluations=(), *, data='', images=3, progress=None):
+    """What is compared, one row of `panels` per image and scale; none without a network that can be loaded.
 
     Args:
-      groups: kdsr.runs.Group list. path: PNG file, replaced at once; not written without a network that can be loaded.
-      evaluations: kdsr.runs.Evaluation list.
+      groups: kdsr.runs.Group list. evaluations: kdsr.runs.Evaluation list.
       data: benchmark folder; '': the embedded validation photographs. images: how many, those where bicubic fails most.
       progress: called with (done, total).
 
-    Returns: (whether it was written, sentences about what is missing).
+    Returns: (rows, sentences about what is missing).
     """
-    rows, missing = [], []
+    found, missing = [], []
     scales = {group.runs[0].config['scale'] for group in groups}
     scales |= {int(name.rpartition('/x')[2]) for e in evaluations for name in e.scores}
     for scale in sorted(scales):
@@ -101,12 +100,10 @@ def draw(groups, path, evaluations=(), *, data='', images=3, progress=None):
         candidates = evaluate.fitting({'crops': examples(data, scale)}, scale, fns.values())['crops']
         chosen = choose(candidates, scale, images)
         for i, place in enumerate(chosen, 1):
-            rows.append(panels(fns, scale, *place, aim='teacher' if place[0][0] in candidates.unknown else 'HR'))
+            found.append(panels(fns, scale, *place, aim='teacher' if place[0][0] in candidates.unknown else 'HR'))
             if progress:
                 progress(i, len(chosen))
-    if rows:
-        sheet(rows, path)
-    return bool(rows), missing
+    return found, missing
 
 
 def examples(data, scale):
@@ -127,20 +124,23 @@ def choose(candidates, scale, count):
 
 
 def panels(fns, scale, example, top, left, side, aim='HR'):
-    """[(caption, uint8 image)] of one row: where it is, HR (`aim`: what that is), and each network with the window's PSNR (Y)."""
+    """[(caption, uint8 image)] of one row: where it is, HR (`aim`: what that is), and each network with the window's PSNR (Y).
+
+    The first image fills a panel; all others have the pixels of HR, which `strip` enlarges.
+    """
     name, lr, hr = example
     box = [scale * v for v in (left, top, left + side, top + side)]
     crop = hr[box[1] : box[3], box[0] : box[2]]
-    row = [(f'{name} x{scale}', _overview(hr, box)), (aim, _enlarged(crop))]
+    row = [(f'{name} x{scale}', _overview(hr, box)), (aim, crop)]
     for label, fn in fns.items():
         sr = upscaled(fn, lr, top, left, side, scale)
         score = metrics.psnr_y(np.float64(sr), crop, 0)
-        row.append((f'{labels.shortened(label)}\n{score:.2f} dB', _enlarged(np.uint8(np.round(255 * np.clip(sr, 0, 1))))))
+        row.append((f'{labels.shortened(label)}\n{score:.2f} dB', np.uint8(np.round(255 * np.clip(sr, 0, 1)))))
     return row
 
 
 def sheet(rows, path):
-    """Writes rows of (caption, image) as one picture; long rows are broken into lines of equal length."""
+    """Writes rows of (caption, image) as one PNG file, replaced at once; long rows are broken into lines of equal length."""
     bands = []
     for row in rows:
         length = -(-len(row) // -(-len(row) // PER_LINE))
@@ -155,6 +155,7 @@ def sheet(rows, path):
 
 def strip(line):
     """One line of (caption, image) as a picture."""
+    line = [(caption, _enlarged(picture)) for caption, picture in line]
     font = ImageFont.load_default(TEXT)
     captions = ['\n'.join(w for part in c.split('\n') for w in textwrap.wrap(part, 34)) for c, _ in line]
     room = (TEXT + 4) * max(c.count('\n') + 1 for c in captions) + 6
@@ -166,10 +167,14 @@ def strip(line):
     return whole
 
 
+def factor(image):
+    """The whole factor by which an image fills a panel."""
+    return max(PANEL // max(image.shape[:2]), 1)
+
+
 def _enlarged(image):
-    """Pixels repeated by the whole factor that fills a panel: nothing is smoothed."""
-    factor = max(PANEL // max(image.shape[:2]), 1)
-    return image.repeat(factor, 0).repeat(factor, 1)
+    """Pixels repeated by that factor: nothing is smoothed."""
+    return image.repeat(factor(image), 0).repeat(factor(image), 1)
 
 
 def _overview(hr, box):

@@ -1,7 +1,7 @@
-"""Runs -> one table (Markdown, CSV), training curves and side-by-side crops.
+"""Runs -> one table (Markdown, CSV), training curves and side-by-side crops; with --html also one page that holds all of it.
 
     python -m kdsr.report runs/fakd_1 runs/fakd_2 runs/baseline_1 runs/baseline_2 --out=reports/fakd
-    python -m kdsr.report runs --out=reports/all --data=../data/Set14
+    python -m kdsr.report runs --out=reports/all --data=../data/Set14 --html
     python -m kdsr.report runs/fakd_1 edsr.json bicubic.json --out=reports/edsr
 
 A RUN is what kdsr.main leaves in its --workdir, finished or not, or a folder of those; a run with stages is its last one, RUN/STAGE
@@ -15,29 +15,23 @@ import pathlib
 
 from absl import flags
 
-from kdsr import commands, console, crops, curves, gains, labels, named, runs, tables, writers
+from kdsr import commands, console, crops, curves, gains, named, page, runs, tables, writers
 from kdsr.paths import expanded
 
-COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
 TEXTS = ('run', 'n', 'seeds', 'fields')
 WIDTH = 100  # characters of a printed table
 
 
 def markdown(rows, width=None):
-    """The table a person reads: `mean ± std`, rounded; blank where a row has no such value. width: see `writers.narrow`."""
-    means = tables.scored(rows)
-    columns = ['run', 'n', *(k.removesuffix(' mean') for k in means), *tables.COSTS]
-    text = []
-    for name, row in zip(labels.displayed([row['run'] for row in rows]), rows, strict=True):
-        cells = {'run': f'`{name}`', 'n': row['n'] and str(row['n'])}
-        cells |= {k: format(row[k], f) for k, f in COST_FORMATS.items() if row[k] is not None}
-        for mean in (k for k in means if k in row):
-            column, f = mean.removesuffix(' mean'), tables.FORMATS.get(tables.parts(mean)[1], '.4f')
-            std = row[f'{column} std']
-            cells[column] = format(row[mean], f) + (f' ± {std:{f.lstrip("+")}}' if std is not None else '')
-        text.append(cells)
-    columns = dict.fromkeys(columns, '')
+    """The table a person reads, see `tables.shown`. width: see `writers.narrow`."""
+    columns, text = tables.shown(rows)
+    text, columns = quoted(text), dict.fromkeys(columns, '')
     return writers.narrow(text, columns, width) if width else writers.table(text, columns)
+
+
+def quoted(rows):
+    """`rows` with the first column's texts as code."""
+    return [{k: f'`{text}`' if i == 0 else text for i, (k, text) in enumerate(row.items())} for row in rows]
 
 
 def notes(groups, rows, evaluations=()):
@@ -76,14 +70,14 @@ def notes(groups, rows, evaluations=()):
 
 
 def unfinished(groups):
-    """Table of the runs without results.json, '' if there are none."""
+    """The runs without results.json and where they stand, {column: text} each."""
     rows = []
     for group, run in ((g, r) for g in groups for r in g.runs if not r.results):
         last, scores = max((line['step'] for line in run.lines), default=0), run.curve('val/psnr_y')
-        row = {'unfinished run': f'`{group.label}`', 'seed': run.config['seed'], 'step': f'{last} of {run.config["steps"]}'}
+        row = {'unfinished run': group.label, 'seed': str(run.config['seed']), 'step': f'{last} of {run.config["steps"]}'}
         rows.append({**row, 'last validation': f'{list(scores.values())[-1]:.3f} dB at step {list(scores)[-1]}' if scores else ''})
         rows[-1]['directory'] = str(run.folder)
-    return writers.table(rows, dict.fromkeys(rows[0], '')) if rows else ''
+    return rows
 
 
 def to_csv(rows):
@@ -96,14 +90,15 @@ def to_csv(rows):
     return text.getvalue()
 
 
-def report(paths, out, *, data='', images=3, order='given', width=None, progress=None):
-    """Writes report.md, report.csv, curves.png and crops.png into the folder `out`.
+def report(paths, out, *, data='', images=3, order='given', html=False, width=None, progress=None):
+    """Writes report.md, report.csv, curves.png, crops.png and, if asked, report.html into the folder `out`.
 
     Args:
       paths: run directories, or folders of them, and files of kdsr.evaluate --json.
       data: benchmark folder that the crops come from; '': the embedded validation photographs.
       images: crops per scale; 0: no crops.png.
-      order: of the rows below the references, as 'given' or by 'score'. width: of the tables in the text, characters; None: any.
+      order: of the rows below the references, as 'given' or by 'score'. html: whether to write report.html, see `page.of`.
+      width: of the tables in the text, characters; None: any.
       progress: called with (crops done, crops in all).
 
     Returns: (the text of report.md with tables as wide as `width`, names of the files). There are curves only of runs.
@@ -117,34 +112,44 @@ def report(paths, out, *, data='', images=3, order='given', width=None, progress
     known = tables.references([run for g in groups for run in g.finished], evaluations)
     rows = tables.gains([*known, *(row for g in groups for row in tables.students(g)), *tables.evaluated(evaluations)], known)
     rows = rows[: len(known)] + tables.by_score(rows[len(known) :]) if order == 'score' else rows
-    told = lambda width: [markdown(rows, width) if rows else '', notes(groups, rows, evaluations), unfinished(groups)]
+    facts, stuck = notes(groups, rows, evaluations), unfinished(groups)
     out.mkdir(parents=True, exist_ok=True)
-    pictures, missing = [], []
+    pictures, compared, missing = [], [], []
     if groups:
         curves.draw(groups, known, out / 'curves.png')
         pictures += ['curves.png']
     if images:
-        drawn, missing = crops.draw(groups, out / 'crops.png', evaluations, data=data, images=images, progress=progress)
-        pictures += ['crops.png'] * drawn
-    text = lambda width: '\n\n'.join(filter(None, [*told(width), '\n'.join(f'- {line}' for line in missing)]))
+        compared, missing = crops.rows(groups, evaluations, data=data, images=images, progress=progress)
+    if compared:
+        crops.sheet(compared, out / 'crops.png')
+        pictures += ['crops.png']
+    below = [facts, writers.table(quoted(stuck), dict.fromkeys(stuck[0], '')) if stuck else '']
+    below += ['\n'.join(f'- {line}' for line in missing)]
+    text = lambda width: '\n\n'.join(filter(None, [markdown(rows, width) if rows else '', *below]))
     writers.replace(out / 'report.csv', to_csv(rows))
     writers.replace(out / 'report.md', '\n\n'.join([text(None), *(f'![{name}]({name})' for name in pictures)]) + '\n')
-    return text(width), ['report.md', 'report.csv', *pictures]
+    if html:
+        drawn = {'curves': out / 'curves.png', 'runs': [g.label for g in groups]} if groups else {}
+        title = f'kdsr report: {out.resolve().name}'
+        whole = page.of(title, rows, notes=facts, unfinished=stuck, compared=compared, missing=missing, **drawn)
+        writers.replace(out / 'report.html', whole)
+    return text(width), ['report.md', 'report.csv', *pictures, *['report.html'] * html]
 
 
 def define_flags():
     """The command's flags, declared when it runs and not when it is imported."""
-    flags.DEFINE_string('out', None, 'folder for report.md, report.csv, curves.png and crops.png', required=True)
+    flags.DEFINE_string('out', None, 'folder for report.md, report.csv, curves.png and crops.png; and report.html', required=True)
     flags.DEFINE_string('data', '', 'benchmark folder that the crops come from (default: the embedded validation photographs)')
     flags.DEFINE_enum('order', 'given', ['given', 'score'], 'of the rows: as the runs are given, or the best first')
     flags.DEFINE_integer('images', 3, 'number of images to crop, those where bicubic fails most; 0: no crops', lower_bound=0)
+    flags.DEFINE_bool('html', False, 'also write report.html: all of it in one file that loads nothing')
 
 
 def main(argv):
     """Runs the command."""
     flag = flags.FLAGS
     show = console.progress('crops')
-    options = {'data': flag.data, 'images': flag.images, 'order': flag.order, 'width': WIDTH}
+    options = {'data': flag.data, 'images': flag.images, 'order': flag.order, 'html': flag.html, 'width': WIDTH}
     text, files = report(argv[1:], flag.out, **options, progress=show)
     print(f'{text}\n\nin {flag.out}: {", ".join(files)}')
 

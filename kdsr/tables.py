@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from kdsr import evaluate, runs
+from kdsr import evaluate, labels, runs
 from kdsr.models import exports
 
 FORMATS = {  # in the order of a set's columns; what it does not name comes after, with 4 digits
@@ -14,7 +14,8 @@ FORMATS = {  # in the order of a set's columns; what it does not name comes afte
     for name, digits in [(metric, own), *[(metric.replace('psnr_y', 'gain_db'), '+.3f')] * metric.endswith('psnr_y')]
 }
 REFERENCES = ('bicubic', 'teacher', "pictures' teacher")  # networks that are no run's own
-COSTS = ('parameters', 'gmacs', 'ms', 'data_wait', 'steps')
+COST_FORMATS = {'parameters': ',', 'gmacs': '.2f', 'ms': '.1f', 'data_wait': '.1%', 'steps': ','}
+COSTS = tuple(COST_FORMATS)
 SAME_DB = 1e-3  # closer scores of bicubic or a teacher are one measurement: other hardware rounds differently
 
 
@@ -168,3 +169,18 @@ def scored(rows):
     order = list(FORMATS)
     place = lambda metric: order.index(metric) if metric in order else len(order)
     return sorted(means, key=lambda k: (sets.index(parts(k)[0]), parts(k)[2], place(parts(k)[1])))
+
+
+def shown(rows):
+    """(columns, rows) as a person reads them, {column: text}: `mean ± std`, rounded; a row has no text where it has no value."""
+    means = scored(rows)
+    text = []
+    for name, row in zip(labels.displayed([row['run'] for row in rows]), rows, strict=True):
+        cells = {'run': name, **({'n': str(row['n'])} if row['n'] else {})}
+        cells |= {k: format(row[k], f) for k, f in COST_FORMATS.items() if row[k] is not None}
+        for mean in (k for k in means if k in row):
+            column, f = mean.removesuffix(' mean'), FORMATS.get(parts(mean)[1], '.4f')
+            std = row[f'{column} std']
+            cells[column] = format(row[mean], f) + (f' ± {std:{f.lstrip("+")}}' if std is not None else '')
+        text.append(cells)
+    return ['run', 'n', *(k.removesuffix(' mean') for k in means), *COSTS], text

@@ -11,35 +11,13 @@ import sys
 import numpy as np
 import pytest
 import tiny
+from handmade import evaluation, results, run, scores
 from PIL import Image
 
 from kdsr import crops, curves, evaluate, labels, metrics, models, report, runs, tables
 
 HERE = pathlib.Path(__file__).parents[1]
 PSNR = {0: 31.25, 1: 31.5, 2: 31.9}  # of the student by seed
-LINES = [{'step': 2, 'l1': 3.0, 'grad_norm/student': 9.0}, {'step': 2, 'val/psnr_y': 25.0}, {'step': 4, 'l1': 2.0}]
-
-
-def scores(psnr):
-    return {'psnr_y': psnr, 'ssim_y': psnr / 40, 'psnr_rgb': psnr - 1, 'images': {}}
-
-
-def results(psnr, *, teacher=33.0, bicubic=29.0, sets=('validation/x2',), ms=5.0):
-    found = {k: {s: scores(v) for s in sets} for k, v in (('bicubic', bicubic), ('student', psnr), ('teacher', teacher))}
-    cost = {'parameters': 9203, 'gmacs': 0.25, 'ms': ms, 'lr_shape': [1, 120, 160, 3]}
-    costs = {'student': cost, 'teacher': {**cost, 'parameters': 50_000, 'ms': 20.0}}
-    return {**found, 'cost': costs, 'data_wait': 0.01, 'steps': 4}
-
-
-def run(folder, seed=0, found=None, lines=LINES, teacher='nowhere', method=tiny.METHOD, **values):
-    """Writes a run directory by hand; unfinished without `found`."""
-    folder.mkdir(parents=True)
-    config = tiny.config('images', teacher, seed=seed, **values).to_dict()
-    (folder / 'config.json').write_text(json.dumps({**config, 'method': method}))
-    (folder / 'metrics.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines))
-    if found:
-        (folder / 'results.json').write_text(json.dumps(found))
-    return folder
 
 
 def groups(*folders):
@@ -410,12 +388,6 @@ def test_gain_is_over_each_runs_own_bicubic(tmp_path):
     assert (gain('tiny'), gain('teacher nowhere'), gain('bicubic')) == ('3.0', '4.0', '')
     assert float(rows['tiny']['validation/x2 gain_db std']) == np.std([2.0, 4.0], ddof=1)
     assert '| +3.000 ± 1.414 ' in text and 'gain_db: over bicubic' in text
-
-
-def evaluation(file, psnr, **facts):
-    """Writes what kdsr.evaluate --json does; without facts as its older versions did."""
-    file.write_text(json.dumps({'Set5/x2': {**({'evaluation': facts} if facts else {}), **scores(psnr)}}))
-    return file
 
 
 def test_files_of_evaluate_are_rows_with_a_gain(seeds, network, tmp_path):
