@@ -97,7 +97,13 @@ def rows(groups, evaluations=(), *, data='', images=3, progress=None):
         missing += reasons
         if len(fns) == 1:
             continue
-        candidates = evaluate.fitting({'crops': examples(data, scale)}, scale, fns.values())['crops']
+        try:
+            candidates = examples(data, scale)
+        except FileNotFoundError as e:
+            if data:
+                raise
+            return found, [*missing, f'no crops: {e}']  # the table and the curves need no pictures
+        candidates = evaluate.fitting({'crops': candidates}, scale, fns.values())['crops']
         chosen = choose(candidates, scale, images)
         for i, place in enumerate(chosen, 1):
             found.append(panels(fns, scale, *place, aim='teacher' if place[0][0] in candidates.unknown else 'HR'))

@@ -309,6 +309,17 @@ def test_errors_on_one_line(tmp_path):
         export.run(source, [], tmp_path)
 
 
+@pytest.mark.parametrize('channels', [3, 1])
+def test_without_the_embedded_photographs_files_are_compared_all_the_same(monkeypatch, channels):
+    def missing():
+        raise FileNotFoundError('no photographs')
+
+    monkeypatch.setattr(program.sources, 'embedded', missing)
+    images = program.photographs(2, 21, 35, channels)
+    assert images.shape == (2, 21, 35, channels) and images.dtype == np.float32
+    assert images.min() >= 0 and images.max() <= 1 and images.std() > 0.1 and (images[0] != images[1]).any()
+
+
 @pytest.mark.parametrize(
     'form, module, remedy',
     [

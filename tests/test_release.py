@@ -39,6 +39,9 @@ kdsr.train(config, 'folder_run')
 (row,) = kdsr.evaluate('folder_run', 'images')
 assert row['scale'] == 4 and row['psnr_y'] > 5
 assert kdsr.upscale(np.zeros((20, 24, 3), np.uint8), model='folder_run').shape == (80, 96, 3)
+assert kdsr.export('folder_run', ['torch'], 'files')[0]['checks'][0]['max'] == 0
+text = kdsr.report('folder_run', 'report')
+assert 'fakd_smoke_baseline' in text and 'no crops: the photographs of scikit-image' in text, text
 for fields, cure in (
     ({{}}, 'pip install scikit-image'),
     ({{'data__source': 'tfds'}}, 'pip install tensorflow-datasets importlib_resources'),
@@ -211,7 +214,7 @@ def test_the_wheel_works_outside_of_the_checkout(installed):
 
 @pytest.mark.slow
 def test_the_wheel_works_without_the_extras(installed):
-    """Trains on a folder, evaluates and upscales; where an extra is missing, the error says what an index has."""
+    """Trains on a folder, evaluates, upscales, exports and reports; where an extra is missing, the error says what an index has."""
     bin_, work = installed
     told = run(bin_ / 'python', '-c', WITHOUT_EXTRAS, cwd=work)
     assert pathlib.Path(told.stdout.splitlines()[-1]).is_relative_to(bin_.parent)

@@ -187,7 +187,7 @@ def embedded(cache_dir=None):
 
     Raises FileNotFoundError if scikit-image is not installed or has none of them.
     """
-    cure = '`pip install scikit-image` brings them, or give a folder of your own, --config.data.path=FOLDER'
+    cure = '`pip install scikit-image` brings them, or use a folder of your own (for training --config.data.path=FOLDER)'
     spec = importlib.util.find_spec('skimage')
     if not spec:
         raise FileNotFoundError(f'the photographs of scikit-image are not installed: {cure}')
