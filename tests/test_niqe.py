@@ -2,6 +2,7 @@
 
 import io
 import json
+import queue
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import ndimage
 from shell import command
 
 import kdsr
-from kdsr import evaluate, metrics, niqe, report
+from kdsr import evaluate, metrics, niqe, recipes, report, study
 from kdsr.data import benchmarks, images, sources
 
 # calculate_niqe(cv2.imread(file), crop_border=4, input_order='HWC', convert_to='y') of BasicSR 1.4.2 (commit 8d56e3a, torch 2.13.0,
@@ -268,6 +269,18 @@ def test_the_command_and_the_report_show_the_column(package, photos, tmp_path):
     assert 'protocol y8, NIQE' in run.stdout
     text, _ = report.report([file], tmp_path / 'out', images=0)
     assert f'{found["set/x2"]["niqe"]:.3f}' in text and 'set@lr/x2 niqe' in text and 'niqe: lower is better' in text
+
+
+def test_a_study_that_compares_by_it_asks_for_it(tmp_path, monkeypatch):
+    lines = []
+    monkeypatch.setattr(study, 'called', lambda module, *line, **_: lines.append((module, *line)))
+    for metrics_of in (('psnr_y', 'niqe'), ('psnr_y',)):
+        arms, core = {'a': study.Arm('a', f'{tiny.EXPERIMENTS}/fakd.py:smoke', {})}, queue.Queue()
+        core.put(None)
+        (tmp_path / metrics_of[-1] / 'a_0').mkdir(parents=True)
+        plan = study.Plan(tmp_path / metrics_of[-1], recipes.Study({}, '', '', metrics=metrics_of), arms, [0], [], 'set', {})
+        assert study.run(plan, 'a', 0, core) == ''
+    assert ['--niqe' in line for line in lines if line[0] == 'kdsr.evaluate'] == [True, False]
 
 
 def test_a_teachers_pictures_have_it_too(package, photos):
