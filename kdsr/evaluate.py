@@ -1,9 +1,10 @@
-"""Benchmark folders -> PSNR and SSIM tables, on demand with LPIPS.
+"""Benchmark folders -> PSNR and SSIM tables, on demand with LPIPS and NIQE.
 
 python -m kdsr.evaluate --model=edsr_x4 --data=../data/Set5,../data/Set14
 python -m kdsr.evaluate --model=bicubic --data=../data/Set5 --scale=2,3,4 --json=bicubic.json
 python -m kdsr.evaluate --model=runs/student --data=../data/Set5 --lpips=alex
 python -m kdsr.evaluate --model=../weights/vdsr --data=../data/Set5 --protocol=vdsr_y8
+python -m kdsr.evaluate --model=light_x4 --data=photos@lr --niqe
 """
 
 import json
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from kdsr import commands, console, metrics, models, named, writers
+from kdsr import commands, console, metrics, models, named, niqe, writers
 from kdsr.data import benchmarks
 from kdsr.data.resize import imresize
 from kdsr.models import exports, perceptual
@@ -21,7 +22,7 @@ from kdsr.protocols import PROTOCOLS
 
 FORMATS = {'psnr_y': '.3f', 'ssim_y': '.4f', 'psnr_rgb': '.3f', 'ssim_rgb': '.4f', 'lpips': '.4f'}
 TEACHER = 'teacher_'  # before a column's name: compared with a teacher's pictures, and not with the truth
-FORMATS |= {TEACHER + k: v for k, v in FORMATS.items()}
+FORMATS |= {TEACHER + k: v for k, v in FORMATS.items()} | {'niqe': '.3f'}  # NIQE compares with nothing
 LPIPS_SIDES = {None: 1, '': 1, 'alex': 31, 'vgg': 16}  # pixels: the smallest image that the network takes
 
 
@@ -60,19 +61,19 @@ def lpips(net='alex'):
     return column
 
 
-def smallest(scale, protocol='y8', lpips=''):
-    """The shortest side of an HR image that can be scored, pixels, a multiple of `scale`: SSIM's window inside the border."""
-    side = max(2 * PROTOCOLS[protocol].border(scale) + metrics.WINDOW, LPIPS_SIDES[lpips])
+def smallest(scale, protocol='y8', lpips='', with_niqe=False):
+    """The shortest side of an HR image that can be scored, pixels, a multiple of `scale`: a metric's least inside the border."""
+    side = max(2 * PROTOCOLS[protocol].border(scale) + (niqe.LEAST if with_niqe else metrics.WINDOW), LPIPS_SIDES[lpips])
     return -(-side // scale) * scale
 
 
-def scorable(examples, scale, where, protocol='y8', lpips=''):
+def scorable(examples, scale, where, protocol='y8', lpips='', with_niqe=False):
     """The `benchmarks.Examples` among `examples` that can be scored; a warning names the others, and those of one colour.
 
     Raises ValueError where there is none.
     """
-    side = smallest(scale, protocol, lpips)
-    small = [name for name, _, hr in examples if min(hr.shape[:2]) < side]
+    side = smallest(scale, protocol, lpips, with_niqe)
+    small = [name for name, lr, hr in examples if (scale * min(lr.shape[:2]) if hr is None else min(hr.shape[:2])) < side]
     if len(small) == len(examples):
         raise ValueError(f'none of the {len(examples)} images in {where} has both sides of {side} pixels, the least to be scored')
     if small:
@@ -81,7 +82,7 @@ def scorable(examples, scale, where, protocol='y8', lpips=''):
             len(small), len(examples), where, side, side, ', '.join(small),
         )  # fmt: skip
     kept = benchmarks.Examples(examples).only(lambda example: example.name not in small) if small else examples
-    if flat := [name for name, _, hr in kept if _is_flat(hr)]:
+    if flat := [name for name, _, hr in kept if hr is not None and _is_flat(hr)]:
         logging.warning(
             '%d of %d images in %s are of one colour, and not in the means of PSNR: %s',
             len(flat), len(kept), where, ', '.join(flat),
@@ -111,7 +112,7 @@ def fitting(sets, scale, fns):
     return found
 
 
-def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None):
+def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None, blind=None):
     """Means over images and per-image values.
 
     PSNR is infinite where an image is met exactly. Such values count in no mean, unless there are no others; those of images of
@@ -125,25 +126,26 @@ def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None):
       progress: called with (done, total) after each image.
       extra: more columns {name: function(sr, hr, border)} besides the protocol's, e.g. `{'lpips': lpips('alex')}`; they get
         sr as floats not yet rounded, hr as uint8, each `[H, W, 3]` (of a protocol for Y: both floats `[H, W, 1]`).
+      blind: columns without a truth {name: function(sr, border)}, None of an image that has no value: `{'niqe': niqe.column()}`.
 
     Returns: {'psnr_y': mean, ..., 'images': {name: {'psnr_y': ..., ...}}}.
     """
-    return _score(lambda name, shown: np.float64(fn(shown[None])[0]), examples, scale, protocol, progress, extra)
+    return _score(lambda name, shown: np.float64(fn(shown[None])[0]), examples, scale, protocol, progress, extra, blind)
 
 
-def score_teacher(examples, scale, *, protocol='y8', extra=None):
+def score_teacher(examples, scale, *, protocol='y8', extra=None, blind=None):
     """`score` of the teacher's pictures that `benchmarks.Examples` hold, where the truth is known."""
     images = PROTOCOLS[protocol].images
     stored = {name: images(lr, examples.teacher[name], scale)[1] for name, lr, _ in examples if name in examples.teacher}
     unit = lambda image: image / 255 if image.dtype == np.uint8 else image
     known = [example for example in examples if example.name in stored and example.name not in examples.unknown]
-    return _score(lambda name, _: np.float64(unit(stored[name])), known, scale, protocol, None, extra)
+    return _score(lambda name, _: np.float64(unit(stored[name])), known, scale, protocol, None, extra, blind)
 
 
-def _score(make, examples, scale, protocol, progress, extra):
+def _score(make, examples, scale, protocol, progress, extra, blind):
     """`score` of what `make(name, shown)` gives, floats `[H, W, C]`."""
     protocol, examples, images, flat = PROTOCOLS[protocol], benchmarks.Examples(examples), {}, set()
-    border, columns = protocol.border(scale), {**protocol.columns, **(extra or {})}
+    border, columns, blind = protocol.border(scale), {**protocol.columns, **(extra or {})}, blind or {}
     for name, lr, hr in examples:
         shown, truth = protocol.images(lr, hr, scale)
         sr = make(name, shown)
@@ -151,10 +153,12 @@ def _score(make, examples, scale, protocol, progress, extra):
         if name in examples.teacher:
             aims[TEACHER] = protocol.images(lr, examples.teacher[name], scale)[1]
         images[name] = {prefix + k: float(f(sr, aim, border)) for prefix, aim in aims.items() for k, f in columns.items()}
-        flat |= {name} if _is_flat(hr) else set()
+        images[name] |= {k: v for k, f in blind.items() if (v := f(sr, border)) is not None}
+        flat |= {name} if hr is not None and _is_flat(hr) else set()
         if progress:
             progress(len(images), len(examples))
-    found = {k: [(n, v[k]) for n, v in images.items() if k in v] for k in [p + k for p in ('', TEACHER) for k in columns]}
+    names = [*(prefix + k for prefix in ('', TEACHER) for k in columns), *blind]
+    found = {k: [(n, v[k]) for n, v in images.items() if k in v] for k in names}
     return {**{k: _mean(v, flat if 'psnr' in k else ()) for k, v in found.items() if v}, 'images': images}
 
 
@@ -206,43 +210,51 @@ FLAGS = flags.FLAGS
 def define_flags():
     """The command's flags, declared when it runs and not when it is imported."""
     flags.DEFINE_string('model', None, "export directory, run directory, name of a shipped model, or 'bicubic'", required=True)
-    flags.DEFINE_list('data', None, 'folders of HR images, or HR/ and LR_x4/ or LR_bicubic/X4/, comma-separated', required=True)
+    flags.DEFINE_list(
+        'data', None, 'folders of HR images, or HR/ and LR_x4/ or LR_bicubic/X4/; FOLDER@lr: LR without HR', required=True
+    )
     flags.DEFINE_list('scale', [], "scales, e.g. 2,3,4 (default: the model's own)")
     flags.DEFINE_enum('protocol', 'y8', sorted(PROTOCOLS), 'how images are compared, see kdsr/protocols.py')
     flags.DEFINE_enum('lpips', None, ['alex', 'vgg'], 'one column more: LPIPS by AlexNet or VGG16 (lower is better)')
+    flags.DEFINE_bool('niqe', False, 'one column more: NIQE, which needs no HR (lower is better)')
     flags.DEFINE_bool('self_ensemble', False, 'average over the 8 flips and transposes of the input')
     flags.DEFINE_string('json', '', 'also write all values to this file; kdsr.report reads it')
 
 
-def run(model, data, *, scale=(), protocol='y8', lpips_by='', ensemble=False, progress=console.progress):
+def run(model, data, *, scale=(), protocol='y8', lpips_by='', with_niqe=False, ensemble=False, progress=console.progress):
     """({'Set5/x4': score}, the same of the pictures' teacher where folders hold one) of a model on benchmark folders.
 
     Args:
       model: export, run, shipped name, or 'bicubic'. data: folders. scale: scales, () for the model's own. protocol: of PROTOCOLS.
-      lpips_by: 'alex' or 'vgg': one column more. ensemble: average over 8 flips and transposes.
+      lpips_by: 'alex' or 'vgg': one column more. with_niqe: another one. ensemble: average over 8 flips and transposes.
       progress: `progress(label)` gives `show(done, total)`.
 
     Raises ValueError, FileNotFoundError as of `load` and `benchmarks.sets`.
     """
     if lpips_by and PROTOCOLS[protocol].channels == 1:
         raise ValueError(f'--lpips compares colour images, --protocol={protocol} has Y alone: choose another --protocol')
+    if not (with_niqe and PROTOCOLS[protocol].channels == 3) and (blind := [f for f in data if benchmarks.is_lr_only(f)]):
+        why = f'--protocol={protocol} makes LR of HR' if with_niqe else 'no column asked for does without: add --niqe'
+        raise ValueError(f"'{blind[0]}' has no HR, and {why}")
     extra = {'lpips': lpips(lpips_by)} if lpips_by else {}
+    more = {'protocol': protocol, 'extra': extra, 'blind': {'niqe': niqe.column()} if with_niqe else {}}
     fns, sets, found, teachers = load(model, scale, protocol), {}, {}, {}
     for s, fn in fns.items():
-        at = {name: scorable(e, s, name, protocol, lpips_by) for name, e in benchmarks.sets(data, s).items()}
+        read = benchmarks.sets(data, s, lr_only=True)
+        at = {name: scorable(e, s, name, protocol, lpips_by, with_niqe) for name, e in read.items()}
         sets |= {(name, s): e for name, e in fitting(at, s, [fn]).items()}
     for (name, s), examples in sets.items():
         fn, name = self_ensemble(fns[s]) if ensemble else fns[s], f'{name}/x{s}'
-        found[name] = score(fn, examples, s, protocol=protocol, progress=progress(name), extra=extra)
+        found[name] = score(fn, examples, s, progress=progress(name), **more)
         if examples.teacher:
-            teachers[name] = score_teacher(examples, s, protocol=protocol, extra=extra)
+            teachers[name] = score_teacher(examples, s, **more)
     return found, teachers
 
 
 def main(_):
     """Runs the command."""
     flag, began = flags.FLAGS, time.perf_counter()
-    options = {'protocol': flag.protocol, 'lpips_by': flag.lpips or '', 'ensemble': flag.self_ensemble}
+    options = {'protocol': flag.protocol, 'lpips_by': flag.lpips or '', 'with_niqe': flag.niqe, 'ensemble': flag.self_ensemble}
     found, teachers = run(flag.model, flag.data, scale=[int(s) for s in flag.scale], **options)
     columns = {'image': '', **{k: f for k, f in FORMATS.items() if any(k in values for values in found.values())}}
     for name, values in found.items():
@@ -250,13 +262,13 @@ def main(_):
         rows += [{'image': 'mean', **values}, *([{'image': 'teacher, mean', **teachers[name]}] if name in teachers else [])]
         print(f'\n{name}\n' + writers.table(rows, {k: f for k, f in columns.items() if k == 'image' or k in values}))
     label = flag.model + (' +self-ensemble' if flag.self_ensemble else '')
-    print(f'\n{label}, protocol {flag.protocol}' + (f', LPIPS ({flag.lpips})' if flag.lpips else ''))
+    print(f'\n{label}, protocol {flag.protocol}' + (f', LPIPS ({flag.lpips})' if flag.lpips else '') + ', NIQE' * flag.niqe)
     rows = [{'set': k, **v} for k, v in found.items()]
     rows += [{'set': f'{k}, the teacher', **v} for k, v in teachers.items()]
     print(writers.table(rows, {'set': '', **{k: FORMATS[k] for k in columns if k != 'image'}}))
     print(f'{time.perf_counter() - began:.1f} s')
     if flag.json:
-        facts = {k: flag[k].value for k in ('model', 'protocol', 'lpips', 'self_ensemble') if flag[k].value}
+        facts = {k: flag[k].value for k in ('model', 'protocol', 'lpips', 'niqe', 'self_ensemble') if flag[k].value}
         writers.replace(flag.json, json.dumps({k: {'evaluation': facts, **v} for k, v in found.items()}, indent=1) + '\n')
 
 

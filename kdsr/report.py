@@ -57,6 +57,8 @@ def notes(groups, rows, evaluations=()):
         )
     if any(metric.endswith('lpips') for metric, _ in measures):
         found.append('lpips: lower is better; by AlexNet, as lpips:vgg by VGG16')
+    if any(metric == 'niqe' for metric, _ in measures):
+        found.append('niqe: lower is better; it looks at the picture alone, and not at how it differs from the truth')
     protocols = sorted({protocol for metric, protocol in measures if protocol and not metric.endswith('lpips')})
     if protocols:
         found.append(f'{", ".join(protocols)}: by that protocol of kdsr.evaluate, what has no such name by y8')

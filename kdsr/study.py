@@ -139,6 +139,7 @@ def run(plan, arm, seed, cores):
         called('kdsr.main', f'--config={plan.arms[arm].config}', f'--workdir={folder}', *fields, log=log, core=core)
         lpips = [f'--lpips={plan.study.lpips}'] if plan.study.lpips else []
         line = [f'--model={folder}', f'--data={plan.benchmarks}', f'--protocol={plan.study.protocol}', *lpips]
+        line += ['--niqe'] * ('niqe' in plan.study.metrics)
         scored, of = folder / 'benchmarks.json', folder / 'benchmarks.txt'  # of the student alone: all runs share the teacher
         if plan.benchmarks and not (scored.is_file() and of.is_file() and of.read_text() == plan.benchmarks):
             called('kdsr.evaluate', *line, f'--json={scored}', log=log, core=core)

@@ -12,20 +12,22 @@ from kdsr.data import cache, layouts
 from kdsr.data.resize import imresize
 from kdsr.paths import expanded
 
+LR_ONLY = '@lr'  # after a folder: its pictures are what networks are shown, and nobody has their HR
+
 
 class Example(NamedTuple):
-    """One test image. lr: `uint8 [h, w, 3]`. hr: `uint8 [s*h, s*w, 3]`."""
+    """One test image. lr: `uint8 [h, w, 3]`. hr: `uint8 [s*h, s*w, 3]`, None of `read_lr`."""
 
     name: str
     lr: np.ndarray
-    hr: np.ndarray
+    hr: np.ndarray | None
 
 
 class Examples(list):
     """A list of Example that knows which of its pictures a teacher made.
 
     teacher: {name: its picture, uint8 like HR} where the folder holds a teacher's pictures; an Example's `hr` is then the truth,
-    but for the `unknown` names, where nobody knows it and `hr` is the teacher's picture as well.
+    but for the `unknown` names, where nobody knows it and `hr` is the teacher's picture as well, or None.
     """
 
     def __init__(self, examples=()):
@@ -44,6 +46,8 @@ def middle(examples: Examples, size: tuple[int, int], scale: int) -> Examples:
     """The middle `size` = (rows, columns) LR pixels of each Example, and what belongs to them; smaller images are left out."""
 
     def cut(image, times):
+        if image is None:
+            return None
         starts = [(have // times - want) // 2 * times for have, want in zip(image.shape[:2], size, strict=True)]
         return image[tuple(np.s_[start : start + want * times] for start, want in zip(starts, size, strict=True))]
 
@@ -74,14 +78,38 @@ def read(folder: str | os.PathLike, scale: int) -> Examples:
     return collect(layouts.entries(folder, scale=int(scale)), int(scale), lowered, f"'{folder}'")
 
 
-def sets(folders, scale: int, taken=()) -> dict[str, Examples]:
-    """{name: `read(folder)`} by the folders' own names; ValueError where two, or one and one `taken`, have the same."""
+def is_lr_only(folder: str | os.PathLike) -> bool:
+    """Whether `folder` is said to hold LR alone, as 'photos@lr', and is no folder of that name."""
+    return str(folder).endswith(LR_ONLY) and not expanded(folder).is_dir()
+
+
+def read_lr(folder: str | os.PathLike) -> Examples:
+    """The pictures of 'photos@lr' as LR, sorted by name; their `hr` is None, all are `unknown`.
+
+    Raises FileNotFoundError, ValueError as `read`; and ValueError of a folder with HR in a folder of its own.
+    """
+    root = str(folder).removesuffix(LR_ONLY)
+    if inner := [room for room in layouts.hr_folders(root) if room != expanded(root)]:
+        raise ValueError(f"'{folder}' shall be pictures to enlarge, but has the layout of a benchmark: name '{inner[0]}{LR_ONLY}'")
+    found = collect(layouts.entries(root, scale=None), 1, lambda image, _: image, f"'{root}'")
+    found[:] = [example._replace(hr=None) for example in found]
+    found.unknown = {example.name for example in found}
+    return found
+
+
+def sets(folders, scale: int, taken=(), lr_only: bool = False) -> dict[str, Examples]:
+    """{name: `read(folder)`} by the folders' own names; ValueError where two, or one and one `taken`, have the same.
+
+    lr_only: whether 'photos@lr' is allowed, and is `read_lr` of it.
+    """
     found = {}
     for folder in folders:
         name = set_name(folder)
         if name in found or name in taken:
             raise ValueError(f"two sets are called '{name}', and scores go by that name: give '{folder}' another (a link will do)")
-        found[name] = read(folder, scale)
+        if is_lr_only(folder) and not lr_only:
+            raise ValueError(f"'{folder}' has no HR, and here is nothing that can be measured without")
+        found[name] = read_lr(folder) if is_lr_only(folder) else read(folder, scale)
     return found
 
 

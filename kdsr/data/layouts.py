@@ -113,6 +113,11 @@ class _Room(NamedTuple):
     lr: tuple[pathlib.Path, ...]
 
 
+def hr_folders(root: str | os.PathLike) -> list[pathlib.Path]:
+    """The folders of HR in a benchmark's or DIV2K's layout, else `root` itself. Raises FileNotFoundError without such a folder."""
+    return [room.hr for room in _rooms(expanded(root), None)]
+
+
 def _rooms(root, scale):
     """The HR folders of `root` by layout."""
     if not root.is_dir():
