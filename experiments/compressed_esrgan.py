@@ -14,13 +14,13 @@ Students: `corrected` (default; 33,358 weights, pixel shuffle, no grid), `releas
 halved at 20,000, 50,000 and 90,000; adversarial, from random weights unless `warm`, 400,000 steps with 5e-5 for both players,
 halved at 50,000, 100,000 and 200,000. It differs from the released code in
 
-    field                    here     released
-    optimizer.eps            1e-08    1e-07, Keras' default, of both players
-    data.augment             True     False
-    method.content.network   vgg16    Keras' VGG19
-    method.content.tap       conv5_3  conv5_4, before its activation as here
-    export                   best     the last weights
-    seed                     0        10
+    field                    here      released
+    optimizer.eps            1e-08     1e-07, Keras' default, of both players
+    data.augment             dihedral  none
+    method.content.network   vgg16     Keras' VGG19
+    method.content.tap       conv5_3   conv5_4, before its activation as here
+    export                   best      the last weights
+    seed                     0         10
 
 and in this: torchvision's features differ less than those of Keras, by a factor near 80 after the activation
 (kdsr.critics.content), so the content term weighs less. The critic starts anew, there as the teacher's (`method.disc_init`); it

@@ -11,7 +11,8 @@ RANGES = {name: (1, math.inf) for name in AT_LEAST_1}
 # larger seeds would share jax's 32 bits of key with smaller ones
 RANGES |= {'seed': (0, 2**32 - 1), 'ema_decay': (0, math.nextafter(1, 0))}
 WORDS = {'dtype': ('float32', 'bfloat16'), 'export': ('best', 'latest'), 'export_dtype': ('float32', 'float16')}
-WORDS |= {'data.colour': ('rgb', 'y'), 'lpips': ('', 'alex', 'vgg')}
+WORDS |= {'data.colour': ('rgb', 'y'), 'data.augment': ('dihedral', 'mirror', 'none'), 'lpips': ('', 'alex', 'vgg')}
+AUGMENT = {True: 'dihedral', False: 'none'}  # what older configs say
 
 
 def complete(config):
@@ -22,6 +23,9 @@ def complete(config):
             config.student = {'args': {}, **config.student.to_dict()}
         if hasattr(config.get('data'), 'items'):
             config.data = {**recipes.embedded().to_dict(), **config.data.to_dict()}
+            if isinstance(config.data.augment, bool):
+                with config.data.ignore_type():
+                    config.data.augment = AUGMENT[config.data.augment]
             if config.data.source == 'embedded' and config.data.path:
                 config.data.source = 'folder'
     return config
@@ -83,6 +87,7 @@ def require_same(config, folder, method=None):
         ) from e
     usual = flat(json.loads(json.dumps(recipes.base().to_dict() | {'method': method or {}})))
     before = {k: v for k, v in before.items() if k not in RETIRED}
+    before |= {k: AUGMENT.get(v, v) for k, v in before.items() if k == 'data.augment'}
     before |= {k: usual[k] for k in now if k in usual and k not in before}
     changed = {k: (before.get(k), now.get(k)) for k in {**before, **now} if before.get(k) != now.get(k)}
     for key, (old, new) in changed.items():

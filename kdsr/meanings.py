@@ -36,7 +36,7 @@ DATA = {
     'cache_dir': "where decoded images go; '' $KDSR_CACHE/images or ~/.cache/kdsr/images",
     'validation_images': 'of those held out, how many are scored while training',
     'threads': 'that cut and turn patches; changes no weights',
-    'augment': 'whether patches are flipped and turned',
+    'augment': "how patches are turned: 'dihedral' (8 symmetries), 'mirror' (left and right alone) or 'none'",
     'colour': "'rgb', or 'y' for networks of one channel",
     'training': 'False where a method reads no images, and the source is only for validation',
 }

@@ -83,7 +83,7 @@ def test_the_docstring_of_the_paper_recipe_names_its_values():
     said = {field: values.split(maxsplit=1) for field, values in tiny.table('compressed_esrgan').items()}
     released = {
         'optimizer.eps': '1e-07',
-        'data.augment': 'False',
+        'data.augment': 'none',
         'method.content.network': "Keras' VGG19",
         'method.content.tap': 'conv5_4',
         'export': 'the last',

@@ -194,7 +194,7 @@ UNREAD = {
         method.technique=gan2g_al&method.w_adv_teacher=1
         """,
     'data_free': """
-        method.images=noise&method.latent=3 method.images=noise&method.optimizer.b1=0.1 patch=9 data.augment=False
+        method.images=noise&method.latent=3 method.images=noise&method.optimizer.b1=0.1 patch=9 data.augment=none
         method.images=data&method.student_steps=1&method.size=24
         """,
 }
@@ -473,10 +473,15 @@ def test_forms_of_an_override(given, taken):
 
 def test_values_of_overrides_have_the_type_of_their_field():
     file = str(HERE / 'experiments' / 'fakd.py')
-    texts = 'optimizer.milestones=100,200 optimizer.learning_rate=1 data.augment=false steps=250 steps=300 data.images=1'
+    texts = 'optimizer.milestones=100,200 optimizer.learning_rate=1 data.training=false steps=250 steps=300 data.images=1'
     config, paths = settings.read(file, texts.split())
     assert config.optimizer.milestones == (100, 200) and config.steps == 300 and config.data.images == '1'
-    assert type(config.optimizer.learning_rate) is float and config.data.augment is False and paths.count('steps') == 1
+    assert (
+        type(config.optimizer.learning_rate) is float
+        and config.data.augment == 'mirror'
+        and config.data.training is True
+        and paths.count('steps') == 1
+    )
     for text in ('200', '(200,)', '[200]'):
         assert settings.read(file, [f'optimizer.milestones={text}'])[0].optimizer.milestones == (200,)
 
@@ -495,3 +500,19 @@ def test_a_smoke_run_says_that_it_is_one(capsys):
     settings.say_smoke('experiments/fakd.py:baseline,smoke_paper', config)
     settings.say_smoke('smoke/fakd.py:baseline', config)
     assert capsys.readouterr().err == 'smoke run, 6 steps: shows that everything works, trains nothing\n'
+
+
+def test_runs_of_the_time_when_patches_were_turned_or_not_go_on(room, tmp_path):
+    """data.augment was True or False."""
+    config = tiny.config(room / 'images', room / 'teacher')
+    with config.data.ignore_type():
+        config.data.augment = False
+    (stage,) = stages.planned(config)
+    assert stage.data.augment == 'none'
+    old = json.loads(configs.to_json(stage))
+    old['data']['augment'] = False
+    (tmp_path / 'config.json').write_text(json.dumps(old))
+    assert configs.require_same(stage, tmp_path) == {}
+    stage.data.augment = 'mirror'
+    with pytest.raises(ValueError, match="data.augment was 'none' and is now 'mirror'"):
+        configs.require_same(stage, tmp_path)

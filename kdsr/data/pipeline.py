@@ -15,6 +15,9 @@ ENDLESS = 2**62  # examples
 CHANNELS = {'rgb': 3, 'y': 1}  # of a batch, by its colour
 
 
+SYMMETRIES = {'dihedral': 7, 'mirror': 1, 'none': 0}  # the bits of `dihedral` that may be set
+
+
 def dihedral(image, state):
     """A view in one of 8 symmetries: bit 0 mirrors left-right, bit 1 upside down, bit 2 then transposes."""
     image = image[:, ::-1] if state & 1 else image
@@ -38,7 +41,7 @@ def lr_crop(hr, y, x, patch, scale):
     return lr[y : y + patch, x : x + patch]
 
 
-def crop_pair(hr, lr, scale, patch, rng, augment=True):
+def crop_pair(hr, lr, scale, patch, rng, augment='dihedral'):
     """Random aligned (lr, hr) patches of one image.
 
     The dihedral symmetry comes last: the 8-bit intermediate of the downscaling makes rows and columns differ, so that
@@ -46,10 +49,10 @@ def crop_pair(hr, lr, scale, patch, rng, augment=True):
 
     Args:
       hr: uint8 `[H, W, 3]`. lr: uint8 `[H // scale, W // scale, 3]`, or None: made from `hr`.
-      patch: side of the LR patch. rng: numpy Generator.
+      patch: side of the LR patch. rng: numpy Generator. augment: of SYMMETRIES.
     """
     h, w = hr.shape[0] // scale, hr.shape[1] // scale
-    y, x, state = rng.integers(h - patch + 1), rng.integers(w - patch + 1), rng.integers(8) * augment
+    y, x, state = rng.integers(h - patch + 1), rng.integers(w - patch + 1), rng.integers(8) & SYMMETRIES[augment]
     if lr is None:
         small = lr_crop(hr[: h * scale, : w * scale], y, x, patch, scale)
     else:
@@ -68,7 +71,7 @@ def train_batches(
     start=0,
     process_index=0,
     process_count=1,
-    augment=True,
+    augment='dihedral',
     colour='rgb',
     threads=2,
     prefetch=4,
@@ -84,6 +87,7 @@ def train_batches(
       patch: side of the LR patch, pixels; HR patches are `scale * patch`.
       batch: examples per batch over all processes.
       start: number of batches to skip, at no cost.
+      augment: how patches are turned, of SYMMETRIES.
       colour: 'rgb', or 'y': Y of BT.601 in [16, 235]/255, not rounded, of the RGB patches.
       threads: how many make batches ahead; 0: the caller's own thread. prefetch: batches kept ready.
 
