@@ -7,7 +7,7 @@ import copy
 import math
 
 from kdsr import fields
-from kdsr.data import distortions, kernels
+from kdsr.data import distortions, jpeg, kernels
 
 FAMILIES = dict(zip(kernels.FAMILIES, (0.45, 0.25, 0.12, 0.03, 0.12, 0.03), strict=True))
 TORCH_MODES = ('area', 'bilinear', 'bicubic')
@@ -57,6 +57,7 @@ REALESRGAN = {
     'scale': 4,
     'canvas': 400,  # HR pixels: side of the piece that is degraded, of which the crop is a part
     'sharpen': True,  # degrade the sharpened image
+    'codec': 'formula',  # of JPEG: theirs, or 'file' for that of files
     'first': FIRST,
     'second': SECOND,
     'last': LAST,
@@ -66,6 +67,7 @@ BICUBIC = {
     **REALESRGAN,
     'canvas': 0,
     'sharpen': False,
+    'codec': 'file',
     'first': FIRST | NOTHING,
     'second': SECOND | NOTHING,
     'last': LAST | {'modes': ('matlab',), 'sinc': 0.0, 'jpeg': 0.0, 'jpeg_last': 1.0},
@@ -97,6 +99,7 @@ def settings(block=None, preset='realesrgan', where='config.data.degradation'):
     """
     defaults = copy.deepcopy(fields.chosen(f'{where}.preset', preset, PRESETS))
     found = fields.filled(block or {}, defaults, where, RANGES)
+    fields.chosen(f'{where}.codec', found['codec'], jpeg.CODECS)
     for part in ('first', 'second', 'last'):
         for name, value in found[part].items():
             path = f'{where}.{part}.{name}'

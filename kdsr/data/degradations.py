@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
-from kdsr.data import distortions, kernels, sharpening
+from kdsr.data import distortions, jpeg, kernels, sharpening
 from kdsr.data.degradation_presets import PRESETS, settings
 from kdsr.data.images import read_rgb
 from kdsr.data.resize import margin
@@ -105,35 +105,36 @@ def degrade(hr, chosen, seed, number, lr_side):
     side = max(chosen['canvas'] // scale, lr_side + (0 if chosen['canvas'] else 2 * margin(scale) // scale))  # LR pixels
     canvas = _canvas(hr, side * scale, drawn.place[:2])
     y, x = (int(part * (side - lr_side + 1)) for part in drawn.place[2:])
-    lr = distortions.picture(_degraded(distortions.planes(canvas), drawn, side, chosen['sharpen'], rng))
+    lr = distortions.picture(_degraded(distortions.planes(canvas), drawn, side, chosen, rng))
     large = canvas[y * scale : (y + lr_side) * scale, x * scale : (x + lr_side) * scale]
     return np.ascontiguousarray(lr[y : y + lr_side, x : x + lr_side]), np.ascontiguousarray(large)
 
 
 def _canvas(hr, side, place):
-    starts = [int(part * (max(n - side, 0) + 1)) for part, n in zip(place, hr.shape, strict=False)]
-    rows, columns = (kernels.mirrored(np.arange(start, start + side), n) for start, n in zip(starts, hr.shape, strict=False))
-    return hr[rows][:, columns]
+    top, left = (int(part * (max(n - side, 0) + 1)) for part, n in zip(place, hr.shape, strict=False))
+    piece = hr[top : top + side, left : left + side]
+    rows, columns = (kernels.mirrored(np.arange(side), n) for n in piece.shape[:2])
+    return piece if piece.shape[:2] == (side, side) else piece[rows][:, columns]
 
 
-def _degraded(image, drawn, side, sharpen, rng):
+def _degraded(image, drawn, side, chosen, rng):
     """float32 `[3, H, W]` -> `[3, side, side]`, in grey levels and not rounded."""
-    image = sharpening.sharpened(image) if sharpen else image
-    height = image.shape[1]
-    image = _round(image, drawn.first, int(height * drawn.first.ratio), drawn.first.ratio, rng)
-    # The second resize starts from the LR size, whatever the first one made of the image.
+    codec = jpeg.CODECS[chosen['codec']]
+    image = sharpening.sharpened(image) if chosen['sharpen'] else image
+    ratio = drawn.first.ratio
+    image = _round(image, drawn.first, int(image.shape[1] * ratio), ratio, codec, rng)
     second, last = drawn.second, drawn.last
     if second.kernel or second.ratio != 1 or second.noise or second.quality:
-        image = _round(image, second, int(side * second.ratio), None, rng)
-    if last.quality is not None and not last.jpeg_last:
-        image = distortions.with_jpeg(image, last.quality)
+        # It starts from the LR size, whatever the first one made of the image.
+        image = _round(image, second, int(side * second.ratio), None, codec, rng)
+    if last.quality and not last.jpeg_last:
+        image = codec(image, last.quality)
     image = distortions.resized(image, (side, side), last.mode)
-    if last.kernel:
-        image = kernels.blurred(image, kernels.values(last.kernel))
-    return distortions.with_jpeg(image, last.quality) if last.quality is not None and last.jpeg_last else image
+    image = kernels.blurred(image, kernels.values(last.kernel)) if last.kernel else image
+    return codec(image, last.quality) if last.quality and last.jpeg_last else image
 
 
-def _round(image, order, side, ratio, rng):
+def _round(image, order, side, ratio, codec, rng):
     if order.kernel:
         image = kernels.blurred(image, kernels.values(order.kernel))
     image = distortions.resized(image, (side, side), order.mode, ratio)
@@ -141,7 +142,7 @@ def _round(image, order, side, ratio, rng):
         image = distortions.with_gaussian_noise(image, order.amount, order.grey, rng)
     elif order.noise == 'poisson':
         image = distortions.with_poisson_noise(image, order.amount, order.grey, rng)
-    return image if order.quality is None else distortions.with_jpeg(image, order.quality)
+    return codec(image, order.quality) if order.quality else image
 
 
 def caption(drawn):

@@ -1,16 +1,14 @@
-"""What the second-order degradation does besides blurring: resizing as PyTorch does it, noise, JPEG.
+"""What the second-order degradation does besides blurring: resizing as PyTorch does it, and noise.
 
 Wang et al., Real-ESRGAN, ICCVW 2021, section 3.1. Images are float32 `[3, H, W]` in grey levels, 0 to 255.
 """
 
 import functools
-import io
 import math
 
 import numpy as np
 import scipy.sparse
 import scipy.special
-from PIL import Image
 
 from kdsr.data.resize import imresize
 
@@ -105,13 +103,6 @@ def _poisson(counts):
     middles = (np.arange(QUANTILES) + 0.5) / QUANTILES
     found = np.stack([np.searchsorted(row, middles) for row in reached])
     return ((found - mean) * 255 / counts).astype(np.float32).ravel()
-
-
-def with_jpeg(image, quality):
-    """`image` as a JPEG file of the nearest whole quality shows it (4:2:0)."""
-    file = io.BytesIO()
-    Image.fromarray(picture(image)).save(file, 'JPEG', quality=round(quality), subsampling='4:2:0')
-    return planes(np.asarray(Image.open(file)))
 
 
 def levels(image):

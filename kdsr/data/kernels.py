@@ -14,6 +14,7 @@ import scipy.special
 FAMILIES = ('iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plateau_iso', 'plateau_aniso')
 ROUND_BELOW = 13  # pixels: smaller sinc kernels have a higher least cutoff
 SEPARABLE = 3  # up to so many pairs of passes are faster than the Fourier transform
+STRETCH = 16  # pixels made by one product of matrices
 NEGLIGIBLE = 1e-6  # of a kernel's largest singular value: far below the 1/255 of an 8-bit image
 
 
@@ -115,20 +116,19 @@ def along(image, weights, axis):
     if axis == 1:
         return along(image.transpose(0, 2, 1), weights, 2).transpose(0, 2, 1)
     half, n = len(weights) // 2, image.shape[2]
-    step = 2 * half + 2
-    band = _band(weights.astype(np.float32).tobytes(), step)
-    padded = image.reshape(-1, n)[:, mirrored(np.arange(-half, n + step + half), n)]
-    out = np.empty((len(padded), n + step), np.float32)
-    for i in range(0, n, step):
-        np.matmul(padded[:, i : i + step + 2 * half], band, out=out[:, i : i + step])
+    band = _band(weights.astype(np.float32).tobytes())
+    padded = np.pad(image.reshape(-1, n), ((0, 0), (half, half + STRETCH)), 'reflect')
+    out = np.empty((len(padded), n + STRETCH), np.float32)
+    for i in range(0, n, STRETCH):
+        np.matmul(padded[:, i : i + STRETCH + 2 * half], band, out=out[:, i : i + STRETCH])
     return out[:, :n].reshape(image.shape)
 
 
 @functools.lru_cache(maxsize=8)
-def _band(weights, step):
+def _band(weights):
     weights = np.frombuffer(weights, np.float32)
-    band = np.zeros((step + len(weights) - 1, step), np.float32)
-    for i in range(step):
+    band = np.zeros((STRETCH + len(weights) - 1, STRETCH), np.float32)
+    for i in range(STRETCH):
         band[i : i + len(weights), i] = weights
     return band
 
