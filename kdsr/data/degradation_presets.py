@@ -55,7 +55,7 @@ LAST = {
 }
 REALESRGAN = {
     'scale': 4,
-    'canvas': 400,  # HR pixels: side of the piece that is degraded, of which the crop is a part
+    'canvas': 400,  # HR pixels: least side of the piece that is degraded, of which the crop is a part; 0: as small as can be
     'sharpen': True,  # degrade the sharpened image
     'codec': 'formula',  # of JPEG: theirs, or 'file' for that of files
     'first': FIRST,
@@ -75,7 +75,8 @@ BICUBIC = {
 PRESETS = {
     'realesrgan': REALESRGAN,
     'bicubic': BICUBIC,
-    'jpeg': BICUBIC | {'last': BICUBIC['last'] | {'jpeg': 1.0}},
+    # The canvas has an LR block of 16 pixels more than a crop of 64, so that blocks begin anywhere in it.
+    'jpeg': BICUBIC | {'canvas': 320, 'last': BICUBIC['last'] | {'jpeg': 1.0}},
     # An old photograph, scanned: soft, the grain of the film in the size of LR pixels, the JPEG of the scanner.
     'mild': BICUBIC
     | {

@@ -118,15 +118,15 @@ def _canvas(hr, side, place):
 
 
 def _degraded(image, drawn, side, chosen, rng):
-    """float32 `[3, H, W]` -> `[3, side, side]`, in grey levels and not rounded."""
+    """float32 `[3, H, H]` -> `[3, side, side]`, in grey levels and not rounded."""
     codec = jpeg.CODECS[chosen['codec']]
     image = sharpening.sharpened(image) if chosen['sharpen'] else image
     ratio = drawn.first.ratio
-    image = _round(image, drawn.first, int(image.shape[1] * ratio), ratio, codec, rng)
+    image = _round(image, drawn.first, int(image.shape[1] * ratio) or 1, ratio, codec, rng)
     second, last = drawn.second, drawn.last
     if second.kernel or second.ratio != 1 or second.noise or second.quality:
         # It starts from the LR size, whatever the first one made of the image.
-        image = _round(image, second, int(side * second.ratio), None, codec, rng)
+        image = _round(image, second, int(side * second.ratio) or 1, None, codec, rng)
     if last.quality and not last.jpeg_last:
         image = codec(image, last.quality)
     image = distortions.resized(image, (side, side), last.mode)
@@ -159,7 +159,7 @@ def caption(drawn):
 
 
 def sheet(hr, chosen, seed, count=16, lr_side=64):
-    """A picture of `count` degradations of `hr`, and their captions: LR pixels enlarged, beside them none is HR."""
+    """A picture of `count` degradations of `hr`, LR pixels enlarged to be seen, each below its caption."""
     rows = -(-count // COLUMNS)
     whole = Image.new('RGB', (COLUMNS * (PANEL + GAP), rows * (PANEL + TEXT + GAP)), 'white')
     pen = ImageDraw.Draw(whole)
