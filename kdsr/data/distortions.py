@@ -80,7 +80,7 @@ def with_poisson_noise(image, scale, grey, rng):
 
     White is as many counts as the 8-bit image has distinct values, rounded up to a power of two.
     """
-    light = np.tensordot(LUMINANCE, image, 1) if grey else image
+    light = sum(weight * plane for weight, plane in zip(LUMINANCE, image, strict=True)) if grey else image
     shown = levels(light)
     present = np.count_nonzero(np.bincount(shown.ravel(), minlength=256))
     counts = 2 ** math.ceil(math.log2(present))

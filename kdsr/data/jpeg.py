@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from kdsr.data.distortions import picture, planes
+from kdsr.data.kernels import stretches
 
 LUMINANCE_TABLE = """
     16 11 10 16 24 40 51 61  12 12 14 19 26 58 60 55  14 13 16 24 40 57 69 56  14 17 22 29 51 87 80 62
@@ -21,7 +22,7 @@ LUMINANCE_TABLE = """
 CHROMINANCE_TABLE = '17 18 24 47  18 21 26 66  24 26 56 99  47 66 99 99'  # its upper left quarter, the others are 99
 TO_YCBCR = np.float32(((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)))
 TO_RGB = np.float32(((1, 0, 1.402), (1, -0.344136, -0.714136), (1, 1.772, 0)))
-GROUP = 64  # pixels transformed by one matrix: eight blocks, the size at which products of matrices are fast
+GROUP = 16  # pixels transformed by one matrix: two blocks are faster than one
 
 
 def by_file(image, quality):
@@ -36,15 +37,15 @@ def by_formula(image, quality):
     height, width = image.shape[1:]
     # Black to whole blocks of chroma, as the original pads.
     padded = np.pad(np.clip(image, 0, 255), ((0, 0), (0, -height % 16), (0, -width % 16)))
-    ycbcr = (TO_YCBCR @ padded.reshape(3, -1)).reshape(padded.shape)
+    ycbcr = _colours(TO_YCBCR, padded)
     factor = 50 / quality if quality < 50 else 2 - quality / 50
     tables = _tables()
     luminance = _coded(ycbcr[:1] - 128, tables[0] * factor) + 128
     chroma = ycbcr[1:]
     chroma = (chroma[:, ::2, ::2] + chroma[:, 1::2, ::2] + chroma[:, ::2, 1::2] + chroma[:, 1::2, 1::2]) / 4
     chroma = _coded(chroma, tables[1] * factor).repeat(2, 1).repeat(2, 2)
-    decoded = TO_RGB @ np.concatenate([luminance, chroma]).reshape(3, -1)
-    return np.clip(decoded, 0, 255).reshape(padded.shape)[:, :height, :width]
+    decoded = _colours(TO_RGB, np.concatenate([luminance, chroma])[:, :height, :width])
+    return np.clip(decoded, 0, 255)
 
 
 def _coded(x, table):
@@ -59,16 +60,14 @@ def _coded(x, table):
 
 
 def _along_rows(x, matrix):
-    """`[n, a, b]`, b a multiple of 8, times a block-diagonal matrix along b, a group of blocks at a time."""
-    n, a, b = x.shape
-    whole = b // GROUP * GROUP
-    flat = np.ascontiguousarray(x).reshape(-1, b)
-    out = np.empty_like(flat)
-    for i in range(0, whole, GROUP):
-        np.matmul(flat[:, i : i + GROUP], matrix, out=out[:, i : i + GROUP])
-    if rest := b - whole:
-        np.matmul(flat[:, whole:], matrix[:rest, :rest], out=out[:, whole:])
-    return out.reshape(n, a, b)
+    """`[n, a, b]`, b a multiple of GROUP or of 8, times a block-diagonal matrix along b."""
+    matrix = matrix if x.shape[2] % GROUP == 0 else matrix[:8, :8]
+    return stretches(np.ascontiguousarray(x).reshape(-1, x.shape[2]), matrix, x.shape[2]).reshape(x.shape)
+
+
+def _colours(matrix, image):
+    # A product for each row, for the reason of `stretches`.
+    return (matrix @ image.transpose(1, 0, 2)).transpose(1, 0, 2)
 
 
 @functools.cache

@@ -15,6 +15,7 @@ FAMILIES = ('iso', 'aniso', 'generalized_iso', 'generalized_aniso', 'plateau_iso
 ROUND_BELOW = 13  # pixels: smaller sinc kernels have a higher least cutoff
 SEPARABLE = 3  # up to so many pairs of passes are faster than the Fourier transform
 STRETCH = 16  # pixels made by one product of matrices
+ONE_THREAD = 1 << 18  # multiplications of a product that OpenBLAS does not divide
 NEGLIGIBLE = 1e-6  # of a kernel's largest singular value: far below the 1/255 of an 8-bit image
 
 
@@ -111,17 +112,28 @@ def blurred(image, kernel):
 def along(image, weights, axis):
     """`image` float32 `[3, H, W]` under a symmetric `weights` `[k]`, k odd, along axis 1 or 2, mirrored at its borders.
 
-    One product of matrices for each stretch of pixels: the fastest that numpy has.
+    By products of matrices, the fastest that numpy has.
     """
     if axis == 1:
         return along(image.transpose(0, 2, 1), weights, 2).transpose(0, 2, 1)
     half, n = len(weights) // 2, image.shape[2]
-    band = _band(weights.astype(np.float32).tobytes())
     padded = np.pad(image.reshape(-1, n), ((0, 0), (half, half + STRETCH)), 'reflect')
-    out = np.empty((len(padded), n + STRETCH), np.float32)
-    for i in range(0, n, STRETCH):
-        np.matmul(padded[:, i : i + STRETCH + 2 * half], band, out=out[:, i : i + STRETCH])
-    return out[:, :n].reshape(image.shape)
+    return stretches(padded, _band(weights.astype(np.float32).tobytes()), n).reshape(image.shape)
+
+
+def stretches(rows, matrix, n):
+    """float32 `[r, n]`: `rows` `[r, at least n]` times `matrix` `[a, b]`, which moves b pixels at a time along them.
+
+    In pieces so small that the library of numpy takes one thread: with several, for products of this size, they wait for each other
+    most of the time (nine times as long on two busy cores), and a data loader has its own.
+    """
+    reach, step = matrix.shape
+    out = np.empty((len(rows), -(-n // step) * step), np.float32)
+    slab = max(ONE_THREAD // (reach * step), 1)
+    for top in range(0, len(rows), slab):
+        for i in range(0, n, step):
+            np.matmul(rows[top : top + slab, i : i + reach], matrix, out=out[top : top + slab, i : i + step])
+    return out[:, :n]
 
 
 @functools.lru_cache(maxsize=8)
