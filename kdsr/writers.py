@@ -1,8 +1,7 @@
-"""What a person sees of a run: progress lines with an ETA, metrics.jsonl, TensorBoard, sample pictures, tables."""
+"""What a person sees of a run: progress lines with an ETA, metrics.jsonl, TensorBoard, tables."""
 
 import hashlib
 import json
-import math
 import os
 import pathlib
 import re
@@ -10,7 +9,6 @@ import time
 
 import numpy as np
 import tensorboardX
-from PIL import Image, ImageDraw
 
 from kdsr.console import duration, say
 from kdsr.paths import written
@@ -72,35 +70,6 @@ def _step(line):
     except (ValueError, KeyError, TypeError):  # ValueError: no JSON, or no UTF-8
         return None
     return step if isinstance(step, int) else None
-
-
-def comparison(rows, path, *, height=256):
-    """Writes rows of labelled pictures: `rows` is [[(label, image `[H, W, 3]` in [0, 1]), ...], ...].
-
-    Pictures smaller than `height` are enlarged by a whole factor, so that pixels stay visible. Replaces `path` at once.
-    """
-    bands = []
-    for row in rows:
-        pictures = [_labelled(label, image, height) for label, image in row]
-        band = Image.new('RGB', (sum(p.width + 4 for p in pictures) - 4, max(p.height for p in pictures)), 'white')
-        for i, picture in enumerate(pictures):
-            band.paste(picture, (sum(p.width + 4 for p in pictures[:i]), 0))
-        bands.append(band)
-    sheet = Image.new('RGB', (max(b.width for b in bands), sum(b.height for b in bands)), 'white')
-    for i, band in enumerate(bands):
-        sheet.paste(band, (0, sum(b.height for b in bands[:i])))
-    with written(path) as part:
-        sheet.save(part, 'PNG')
-
-
-def _labelled(label, image, height):
-    pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    factor = max(1, math.ceil(height / pixels.shape[0]))
-    picture = Image.fromarray(pixels.repeat(factor, 0).repeat(factor, 1))
-    framed = Image.new('RGB', (picture.width, picture.height + 16), 'white')
-    framed.paste(picture, (0, 16))
-    ImageDraw.Draw(framed).text((3, 2), label, fill='black')
-    return framed
 
 
 class Writer:
