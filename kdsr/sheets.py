@@ -14,8 +14,9 @@ NARROWEST = 120  # pixels that a caption has at least, whatever its picture
 def comparison(rows, path, *, title='', height=256):
     """Writes rows of labelled pictures, each under its name: `rows` is [(name, [(label, image), ...]), ...].
 
-    Replaces `path` at once. An image is `[H, W, 3]` in [0, 1]. Those smaller than `height` are enlarged by a whole factor, so that pixels stay visible.
-    `title` stands above all. What is too long for its place goes on in the next line; an empty text takes no place.
+    Replaces `path` at once. An image is `[H, W, 3]` in [0, 1]. Those smaller than `height` are enlarged by a whole factor, so
+    that pixels stay visible. `title` stands above all. What is too long for its place goes on in the next line; an empty text
+    takes no place.
     """
     strips = [strip([(label, enlarged(image, height)) for label, image in panels]) for _, panels in rows]
     width = max(s.width for s in strips)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 import re
@@ -10,8 +11,11 @@ import time
 import numpy as np
 import tensorboardX
 
+from kdsr import compiled
 from kdsr.console import duration, say
 from kdsr.paths import written
+
+NOUNS = {'evaluate': 'validation', 'save': 'save'}
 
 
 def table(rows, columns):
@@ -124,14 +128,22 @@ def told(project, folder, name, config):
 
 
 class Progress:
-    """Means of metrics between log lines, speed, ETA and the share of time spent waiting for data."""
+    """Means of metrics between log lines, speed, the share of time spent waiting for data, and the ETA.
 
-    def __init__(self, start, total, batch_size, log):
-        self.start, self.total, self.batch_size = start, total, batch_size
+    The ETA is that of the last step with its evaluation and save; the scoring after it is not in it. It is the sum of three
+    costs, each the number that is left times what one took lately: steps, evaluations every `eval_every` steps (0: none but the
+    last), saves every `save_every` and with each evaluation. Compilation enters none of them. What this process has not seen yet
+    is in no checkpoint either, which would then differ from that of a run without a break: the line counts it in words.
+    """
+
+    def __init__(self, start, total, batch_size, log, eval_every=0, save_every=0):
+        self.total, self.batch_size, self.every = total, batch_size, {'evaluate': eval_every, 'save': save_every}
         self.sums, self.count = dict(log.get('sums', {})), log.get('count', 0)
         self.rates = {}  # of the last step: a schedule's mean is never used; in no checkpoint, since a step comes before a line
         self.began = self.mark = time.perf_counter()
         self.marked, self.waited, self.all_waited, self.paused = start, 0.0, 0.0, 0.0
+        self.recent = (0.0, 0.0)  # seconds and steps, older ones count less
+        self.took = {'evaluate': [], 'save': []}
 
     def state(self):
         """JSON-able: what a checkpoint keeps so that the next log line is the same after a resume."""
@@ -151,24 +163,63 @@ class Progress:
         self.waited += seconds
         self.all_waited += seconds
 
-    def pause(self, seconds):
-        """Leaves `seconds` (evaluation, saving, compilation) out of the speed."""
+    def pause(self, seconds, kind, compiling=0.0):
+        """Leaves `seconds` out of the speed.
+
+        kind: 'evaluate', 'save', or 'compile' for the first step, which is left out as a whole. compiling: how many of the
+        seconds went into compilation, which does not come again.
+        """
         self.paused += seconds
         self.mark += seconds
+        if kind == 'compile':
+            self.marked += 1
+            self.waited = self.all_waited = 0.0
+        else:
+            self.took[kind].append(max(seconds - compiling, 0.0))
+
+    def timed(self, kind, fn, *args):
+        """`fn(*args)`, its time a pause of this kind."""
+        began, before = time.perf_counter(), compiled.seconds()
+        result = fn(*args)
+        self.pause(time.perf_counter() - began, kind, compiled.seconds() - before)
+        return result
+
+    def left(self, step):
+        """{kind: how many come from `step` on}, those of `step` itself among them."""
+        due = {k: set(range(-(-step // n) * n, self.total + 1, n)) if n else set() for k, n in self.every.items()}
+        evaluated = due['evaluate'] | {self.total}
+        return {'evaluate': len(evaluated), 'save': len(evaluated | due['save'])}
+
+    def eta(self, step):
+        """In words, before the evaluation and the save of `step`."""
+        seconds, steps = self.recent
+        left, unknown = (self.total - step) * seconds / max(steps, 1e-9), []
+        for kind, count in self.left(step).items():
+            # The first one also sets things up, so that it counts until there is another; older ones may be of another load.
+            seen = self.took[kind][1:][-8:] or self.took[kind]
+            left += count * sum(seen) / max(len(seen), 1)
+            unknown += [] if seen else [f'{count} {NOUNS[kind]}{"s" * (count > 1)}']
+        known = [duration(left)] if steps or step == self.total else []
+        return ' and '.join(known + [', '.join(unknown)] * bool(unknown)) if known else 'unknown yet'
 
     def line(self, step):
-        """(means, timing, text) since the last call; among the means the learning rates of the last step."""
+        """(means, timing, text) since the last call; among the means the learning rates of the last step.
+
+        There is no timing where the only step since then was the first one, which compiles.
+        """
         now = time.perf_counter()
         means = {k: v / self.count for k, v in self.sums.items()} | self.rates
-        seconds, steps = max(now - self.mark, 1e-9), max(step - self.marked, 1)
-        rate = steps / seconds
-        timing = {'speed/images_per_s': rate * self.batch_size, 'speed/data_wait': self.waited / seconds}
-        eta = (self.total - step) * (now - self.began - self.paused) / max(step - self.start, 1)
+        seconds, steps = max(now - self.mark, 1e-9), step - self.marked
         parts = '  '.join(f'{k} {v:.4g}' for k, v in means.items() if not k.startswith(('grad_norm/', 'loss/', 'learning_rate/')))
-        text = (
-            f'step {step}/{self.total}  {parts}  | {timing["speed/images_per_s"]:.1f} images/s, '
-            f'data wait {100 * timing["speed/data_wait"]:.1f} %, ETA {duration(eta)}'
-        )
+        text, timing = f'step {step}/{self.total}  {parts}  | ', {}
+        if steps > 0:
+            rate, wait = steps * self.batch_size / seconds, self.waited / seconds
+            timing = {'speed/images_per_s': rate, 'speed/data_wait': wait}
+            text += f'{rate:.1f} images/s, data wait {100 * wait:.1f} %, '
+            # A tenth of the run later they count for a third: long enough for a mean, short enough to follow a busier machine.
+            kept = math.exp(-10 * steps / self.total)
+            self.recent = tuple(kept * old + new for old, new in zip(self.recent, (seconds, steps), strict=True))
+        text += f'ETA {self.eta(step)}'
         self.sums, self.count, self.mark, self.marked, self.waited = {}, 0, now, step, 0.0
         return means, timing, text
 
