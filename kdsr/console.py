@@ -74,11 +74,11 @@ def step(done, total, metrics):
         listener.step(done, total, metrics)
 
 
-def progress(label):
+def progress(label, brief=False):
     """`show(done, total)`: a progress bar with ETA on stderr, by a clock that starts now.
 
     A terminal sees it move, ten times a second at most; a log file, or whoever listens, gets a line every half minute and one at
-    the end.
+    the end. brief: none at the end of what ends before the first line.
     """
     began = time.perf_counter()
     shown = None  # when, last
@@ -87,7 +87,7 @@ def progress(label):
         nonlocal shown
         now, moves = time.perf_counter(), sys.stderr.isatty() and _listener.get() is None
         due = shown is None or now - shown >= BAR if moves else now - (shown or began) >= LINE
-        if done < total and not due:
+        if not due and (done < total or brief and shown is None):
             return
         shown, left = now, duration((now - began) * (total - done) / max(done, 1))
         if moves:

@@ -135,7 +135,9 @@ class Outcome:
         others = {k: v for k, v in self.others.items() if k != 'bicubic'}
         fns = {'bicubic': self.others['bicubic'], 'student': student, **others}
         extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
-        found = evaluate.results(fns, self.sets, config.scale, extra=extra)
+        console.say(f'scoring {", ".join(fns)} on {sum(map(len, self.sets.values()))} images')
+        progress = functools.partial(console.progress, brief=True)
+        found = evaluate.results(fns, self.sets, config.scale, extra=extra, progress=progress)
         networks = {k: v for k, v in fns.items() if k != 'bicubic'}
         sizes = [size for v in networks.values() if (size := models.only_size(v.module))]
         costs = {k: cost.summary(v, (1, *(sizes or [(120, 160)])[0])) for k, v in networks.items()}

@@ -193,6 +193,15 @@ def test_a_log_file_gets_a_line_every_30_seconds(clock, capsys):
     assert capsys.readouterr().err.splitlines() == lines
 
 
+def test_brief_work_gets_no_line_in_a_log_file_unless_it_is_long(clock, capsys):
+    for seconds, expected in ((1.0, ''), (20.0, 'work 2/3 ETA 0:20\nwork 3/3 in 1:00\n')):
+        show = console.progress('work', brief=True)
+        for done in (1, 2, 3):
+            clock.work(seconds)
+            show(done, 3)
+        assert capsys.readouterr().err == expected
+
+
 def test_whoever_listens_gets_the_lines_of_a_log_file(clock, capsys, monkeypatch):
     monkeypatch.setattr('sys.stderr.isatty', lambda: True, raising=False)
     heard = []
