@@ -14,6 +14,7 @@ from kdsr.models import exports
 
 COLUMNS = {'set': '', 'network': '', **{k: evaluate.FORMATS[k] for k in ('psnr_y', 'ssim_y', 'psnr_rgb')}, 'gain_db': '+.3f'}
 COLUMNS |= {k: v for k, v in evaluate.FORMATS.items() if k not in COLUMNS}
+SIDE = 64  # LR pixels of a cut that samples show
 COST_COLUMNS = {'network': '', 'parameters': ',', 'gmacs': '.2f', 'ms': '.1f'}
 
 
@@ -47,7 +48,7 @@ class Outcome:
         if config.get('teacher'):
             self.others['teacher'] = models.load(config.teacher, dtype=config.dtype, scale=config.scale)
         self.sets = evaluate.fitting(self.sets, config.scale, [self.student, *self.others.values()])
-        self.examples, self.still = self.sets['validation'], {}
+        self.examples, self.still = self.sets['validation'], []
         draw = {k: functools.partial(own, net.module) for k, net in nets.items() if (own := models.pictures(net.module))}
         self.draw = {k: jax.jit(fn) for k, fn in draw.items()}
 
@@ -99,28 +100,34 @@ class Outcome:
         if rows:
             sheets.comparison(rows, self.workdir / 'samples' / f'invented_{step:07d}.png', title=title, height=128)
 
-    def picture(self, network, step, writer, title='', side=64):
-        """samples/step_N.png: the middle of two validation images as bicubic | student | teacher | HR.
-
-        Each is a cut of the whole image. Where a teacher made the pictures, its picture comes before HR, which is the truth, or
-        stands for it where the truth is unknown.
-        """
-        folder, s, rows, examples = self.workdir / 'samples', self.config.scale, [], self.examples
+    def picture(self, network, step, writer, title=''):
+        """samples/step_N.png: the middle of two validation images as bicubic | student | teacher | HR, each a cut of the whole."""
+        folder, rows = self.workdir / 'samples', []
         folder.mkdir(parents=True, exist_ok=True)
-        side = min([side, *(models.only_size(self.student.module) or ())])
+        for name, place, hr, bicubic, *others in self.stills():
+            rows.append((name, [bicubic, self.panel(hr, 'student', crops.upscaled(network, *place)), *others]))
+            writer.image(step, f'samples/{name}', np.concatenate([v for _, v in rows[-1][1]], 1))
+        sheets.comparison(rows, folder / f'step_{step:07d}.png', title=title)
+
+    def stills(self):
+        """[(name, place, HR cut, panels ...)] of two validation images: what is the same at every step, made at the first call.
+
+        Where a teacher made the pictures, its picture comes before HR, which is the truth, or stands for it where the truth is
+        unknown.
+        """
+        if self.still or not parallel.is_main():
+            return self.still
+        s, examples, theirs = self.config.scale, self.examples, "teacher's picture"
+        side = min([SIDE, *(models.only_size(self.student.module) or ())])
         for name, lr, hr in examples[:2]:
             top, left = (max(length - side, 0) // 2 for length in lr.shape[:2])
             place, window = (lr, top, left, side, s), np.s_[s * top : s * (top + side), s * left : s * (left + side)]
-            truth, hr = "teacher's picture" if name in examples.unknown else 'HR', np.float32(hr[window]) / 255
-            panel = functools.partial(self.panel, hr)
-            if name not in self.still:  # the same at every step
-                self.still[name] = [panel(k, crops.upscaled(fn, *place)) for k, fn in self.others.items()]
-                if name in examples.teacher and name not in examples.unknown:
-                    self.still[name].append(panel("teacher's picture", np.float32(examples.teacher[name][window]) / 255))
-            bicubic, *others = self.still[name]
-            rows.append((name, [bicubic, panel('student', crops.upscaled(network, *place)), *others, (truth, hr)]))
-            writer.image(step, f'samples/{name}', np.concatenate([v for _, v in rows[-1][1]], 1))
-        sheets.comparison(rows, folder / f'step_{step:07d}.png', title=title)
+            hr = np.float32(hr[window]) / 255
+            panels = [self.panel(hr, k, crops.upscaled(fn, *place)) for k, fn in self.others.items()]
+            if name in examples.teacher and name not in examples.unknown:
+                panels.append(self.panel(hr, theirs, np.float32(examples.teacher[name][window]) / 255))
+            self.still.append((name, place, hr, *panels, (theirs if name in examples.unknown else 'HR', hr)))
+        return self.still
 
     def panel(self, hr, kind, sr):
         """(caption, cut): how near it is to `hr` in PSNR of Y, and in LPIPS where the config has it and the cut is large enough."""

@@ -97,6 +97,7 @@ def loop(config, workdir, method, outcome, saved, closing, before):
             writers.say(text)
         score = None
         if evaluates:
+            progress.timed('once', outcome.stills)
             score = progress.timed('evaluate', outcome.evaluate, state, step, writer)
         if evaluates or saves:
             progress.timed('save', saved.save, step, state, progress.state(), score)

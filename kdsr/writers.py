@@ -166,15 +166,15 @@ class Progress:
     def pause(self, seconds, kind, compiling=0.0):
         """Leaves `seconds` out of the speed.
 
-        kind: 'evaluate', 'save', or 'compile' for the first step, which is left out as a whole. compiling: how many of the
-        seconds went into compilation, which does not come again.
+        kind: 'evaluate', 'save', 'once' for what does not come again, or 'compile' for the first step, which is left out as a
+        whole. compiling: how many of the seconds went into compilation, which does not come again either.
         """
         self.paused += seconds
         self.mark += seconds
         if kind == 'compile':
             self.marked += 1
             self.waited = self.all_waited = 0.0
-        else:
+        elif kind in self.took:
             self.took[kind].append(max(seconds - compiling, 0.0))
 
     def timed(self, kind, fn, *args):

@@ -169,6 +169,16 @@ def test_the_first_step_is_in_no_speed_and_no_data_wait(clock):
     assert timing == {'speed/images_per_s': 4.0, 'speed/data_wait': 0.25} and progress.data_wait() == 0.25
 
 
+def test_what_comes_once_is_in_no_speed_and_no_eta(clock):
+    progress = writers.Progress(0, 10, 8, {}, eval_every=5, save_every=5)
+    clock.work(10.0)
+    progress.timed('once', clock.work, 100.0)
+    progress.timed('evaluate', clock.work, 4.0, 30.0)
+    progress.timed('save', clock.work, 1.0)
+    _, timing, text = progress.line(5)
+    assert timing['speed/images_per_s'] == 4.0 and text.endswith('ETA 0:20')  # 5 * 2 + 2 * (4 + 1)
+
+
 def test_compilation_is_measured():
     import jax
     import jax.numpy as jnp
