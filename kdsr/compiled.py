@@ -29,3 +29,21 @@ def jit(fn, **kwargs):
     """`jax.jit(fn, **kwargs)` with `options()`. Same numbers, faster convolutions on CPU."""
     # The lambda matters: jit copies a wrapped function's `lower` attribute and would show the program without the options.
     return jax.jit(lambda *args: fn(*args), compiler_options=options() or None, **kwargs)
+
+
+@functools.cache
+def _spent():
+    """[seconds spent on compiling], kept up to date from the first call on."""
+    spent = [0.0]
+
+    def listen(event, seconds, **_):
+        if event.endswith(('/backend_compile_duration', '/jaxpr_to_mlir_module_duration')):
+            spent[0] += seconds
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return spent
+
+
+def seconds():
+    """Seconds that this process spent on compiling since the first call: the difference of two calls tells what is between."""
+    return _spent()[0]

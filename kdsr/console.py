@@ -6,6 +6,8 @@ import sys
 import time
 from typing import NamedTuple
 
+BAR, LINE = 0.1, 30.0  # seconds between two drawings of a bar, two lines of progress
+
 
 class Listener(NamedTuple):
     """Who is told what goes on. say(text): a line. step(step, steps, metrics): a training step that is done; None: nobody."""
@@ -72,20 +74,26 @@ def step(done, total, metrics):
         listener.step(done, total, metrics)
 
 
-def progress(label):
+def progress(label, brief=False):
     """`show(done, total)`: a progress bar with ETA on stderr, by a clock that starts now.
 
-    A terminal sees it move, a log file gets one line at the end.
+    A terminal sees it move, ten times a second at most; a log file, or whoever listens, gets a line every half minute and one at
+    the end. brief: none at the end of what ends before the first line.
     """
     began = time.perf_counter()
+    shown = None  # when, last
 
     def show(done, total):
-        passed = time.perf_counter() - began
-        left = duration(passed * (total - done) / max(done, 1))
-        if sys.stderr.isatty() and _listener.get() is None:
+        nonlocal shown
+        now, moves = time.perf_counter(), sys.stderr.isatty() and _listener.get() is None
+        due = shown is None or now - shown >= BAR if moves else now - (shown or began) >= LINE
+        if not due and (done < total or brief and shown is None):
+            return
+        shown, left = now, duration((now - began) * (total - done) / max(done, 1))
+        if moves:
             bar, end = '#' * (20 * done // total), '\n' if done == total else ''
-            print(f'\r{label} [{bar:20}] {done}/{total} ETA {left} ', end=end, file=sys.stderr, flush=True)
-        elif done == total:
-            say(f'{label} {done}/{total} in {duration(passed)}')
+            print(f'\r{label} [{bar:20}] {done}/{total} ETA {left:8}', end=end, file=sys.stderr, flush=True)
+        else:
+            say(f'{label} {done}/{total} ' + (f'ETA {left}' if done < total else f'in {duration(now - began)}'))
 
     return show

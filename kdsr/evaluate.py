@@ -173,16 +173,19 @@ def psnr_of(found):
     return found['psnr_y'] if 'psnr_y' in found else found[TEACHER + 'psnr_y']
 
 
-def results(fns, examples_by_set, scale, **options):
+def results(fns, examples_by_set, scale, *, progress=lambda label: None, **options):
     """{network: {'Set5/x4': score}} for networks {name: fn} on sets {name: examples}; options as of `score`.
+
+    progress: `progress(label)` gives `show(done, total)`, or None.
 
     Where sets hold a teacher's pictures, the teacher has its scores on them as well.
     """
+    sets = {f'{s}/x{scale}': examples for s, examples in examples_by_set.items()}
     found = {
-        net: {f'{s}/x{scale}': score(fn, examples, scale, **options) for s, examples in examples_by_set.items()}
+        net: {s: score(fn, examples, scale, progress=progress(f'scoring {net} on {s}'), **options) for s, examples in sets.items()}
         for net, fn in fns.items()
     }
-    taught = {f'{s}/x{scale}': e for s, e in examples_by_set.items() if getattr(e, 'teacher', None)}
+    taught = {s: e for s, e in sets.items() if getattr(e, 'teacher', None)}
     if taught:
         name = 'teacher' if 'teacher' not in fns else "pictures' teacher"
         found[name] = {s: score_teacher(e, scale, **options) for s, e in taught.items()}

@@ -8,12 +8,13 @@ import pathlib
 import jax
 import numpy as np
 
-from kdsr import console, cost, crops, evaluate, metrics, models, parallel, writers
+from kdsr import console, cost, crops, evaluate, metrics, models, parallel, sheets, writers
 from kdsr.data import benchmarks, pipeline, sources
 from kdsr.models import exports
 
 COLUMNS = {'set': '', 'network': '', **{k: evaluate.FORMATS[k] for k in ('psnr_y', 'ssim_y', 'psnr_rgb')}, 'gain_db': '+.3f'}
 COLUMNS |= {k: v for k, v in evaluate.FORMATS.items() if k not in COLUMNS}
+SIDE = 64  # LR pixels of a cut that samples show
 COST_COLUMNS = {'network': '', 'parameters': ',', 'gmacs': '.2f', 'ms': '.1f'}
 
 
@@ -47,7 +48,7 @@ class Outcome:
         if config.get('teacher'):
             self.others['teacher'] = models.load(config.teacher, dtype=config.dtype, scale=config.scale)
         self.sets = evaluate.fitting(self.sets, config.scale, [self.student, *self.others.values()])
-        self.examples, self.still = self.sets['validation'], {}
+        self.examples, self.still = self.sets['validation'], []
         draw = {k: functools.partial(own, net.module) for k, net in nets.items() if (own := models.pictures(net.module))}
         self.draw = {k: jax.jit(fn) for k, fn in draw.items()}
 
@@ -75,44 +76,65 @@ class Outcome:
         writer.scalars(step, means)
         writers.say(f'step {step}/{self.config.steps}  validation  ' + '  '.join(f'{k[4:]} {v:.4g}' for k, v in means.items()))
         if parallel.is_main():
-            self.picture(network, step, writer)
-            self.invented(state, step)
+            title = self.title(step, found)
+            self.picture(network, step, writer, title)
+            self.invented(state, step, title)
         return evaluate.psnr_of(found)
 
     def psnr_y(self, state):
         """The PSNR of a state that chooses the best checkpoint, without writing anything."""
         return evaluate.psnr_of(evaluate.score(self.network(state), self.examples, self.config.scale))
 
-    def invented(self, state, step):
+    def title(self, step, found):
+        """What stands above the pictures of a step, whose validation scores are `found`."""
+        number, images = evaluate.psnr_of(found), len(found['images'])
+        against = '' if 'psnr_y' in found else " against the teacher's pictures"
+        mean = f'mean of {images} images' if images > 1 else '1 image'
+        return f'{self.config.name}, step {step} of {self.config.steps}, validation PSNR-Y {number:.2f} dB{against} ({mean})'
+
+    def invented(self, state, step, title=''):
         """samples/invented_N.png: a row for each network that makes images of its own, as its module's `pictures` draws them."""
         made = {k: draw({'params': state.nets[k].params, **state.nets[k].vars}) for k, draw in self.draw.items()}
         rgb = lambda image: np.broadcast_to(image, (*image.shape[:2], 3))
-        row = lambda kind, images: [(kind if i == 0 else '', rgb(image)) for i, image in enumerate(images)]
-        if rows := [row(*item) for item in jax.device_get(made).items()]:
-            writers.comparison(rows, self.workdir / 'samples' / f'invented_{step:07d}.png')
+        rows = [(f'made by {k}', [('', rgb(image)) for image in images]) for k, images in jax.device_get(made).items()]
+        if rows:
+            sheets.comparison(rows, self.workdir / 'samples' / f'invented_{step:07d}.png', title=title, height=128)
 
-    def picture(self, network, step, writer, side=64):
-        """samples/step_N.png: the middle of two validation images as LR bicubic | student | teacher | HR.
-
-        Each is a cut of the whole image. Where a teacher made the pictures, its picture comes before HR, which is the truth, or
-        stands for it where the truth is unknown.
-        """
-        folder, s, rows, examples = self.workdir / 'samples', self.config.scale, [], self.examples
+    def picture(self, network, step, writer, title=''):
+        """samples/step_N.png: the middle of two validation images as bicubic | student | teacher | HR, each a cut of the whole."""
+        folder, rows = self.workdir / 'samples', []
         folder.mkdir(parents=True, exist_ok=True)
-        side = min([side, *(models.only_size(self.student.module) or ())])
+        for name, place, hr, bicubic, *others in self.stills():
+            rows.append((name, [bicubic, self.panel(hr, 'student', crops.upscaled(network, *place)), *others]))
+            writer.image(step, f'samples/{name}', np.concatenate([v for _, v in rows[-1][1]], 1))
+        sheets.comparison(rows, folder / f'step_{step:07d}.png', title=title)
+
+    def stills(self):
+        """[(name, place, HR cut, panels ...)] of two validation images: what is the same at every step, made at the first call.
+
+        Where a teacher made the pictures, its picture comes before HR, which is the truth, or stands for it where the truth is
+        unknown.
+        """
+        if self.still or not parallel.is_main():
+            return self.still
+        s, examples, theirs = self.config.scale, self.examples, "teacher's picture"
+        side = min([SIDE, *(models.only_size(self.student.module) or ())])
         for name, lr, hr in examples[:2]:
             top, left = (max(length - side, 0) // 2 for length in lr.shape[:2])
             place, window = (lr, top, left, side, s), np.s_[s * top : s * (top + side), s * left : s * (left + side)]
-            if name not in self.still:  # the same at every step
-                self.still[name] = {k: crops.upscaled(fn, *place) for k, fn in self.others.items()}
-            images = {'bicubic': self.still[name]['bicubic'], 'student': crops.upscaled(network, *place), **self.still[name]}
+            hr = np.float32(hr[window]) / 255
+            panels = [self.panel(hr, k, crops.upscaled(fn, *place)) for k, fn in self.others.items()]
             if name in examples.teacher and name not in examples.unknown:
-                images["teacher's picture"] = np.float32(examples.teacher[name][window]) / 255
-            aim, hr = "teacher's picture" if name in examples.unknown else 'HR', np.float32(hr[window]) / 255
-            row = [(f'{name} {k} {metrics.psnr_y(v, hr, s):.2f} dB', v) for k, v in images.items()]
-            rows.append([*row, (aim, hr)])
-            writer.image(step, f'samples/{name}', np.concatenate([v for _, v in rows[-1]], 1))
-        writers.comparison(rows, folder / f'step_{step:07d}.png')
+                panels.append(self.panel(hr, theirs, np.float32(examples.teacher[name][window]) / 255))
+            self.still.append((name, place, hr, *panels, (theirs if name in examples.unknown else 'HR', hr)))
+        return self.still
+
+    def panel(self, hr, kind, sr):
+        """(caption, cut): how near it is to `hr` in PSNR of Y, and in LPIPS where the config has it and the cut is large enough."""
+        caption, net = f'{kind}: {metrics.psnr_y(sr, hr, self.config.scale):.2f} dB', self.config.lpips
+        if net and min(hr.shape[:2]) >= evaluate.LPIPS_SIDES[net]:
+            caption += f', LPIPS {evaluate.lpips(net)(sr, hr, 0):.3f}'
+        return caption, sr
 
     def finish(self, state, facts):
         """Scores student, teacher and bicubic on all sets, exports what was trained, writes results.json."""
@@ -120,7 +142,9 @@ class Outcome:
         others = {k: v for k, v in self.others.items() if k != 'bicubic'}
         fns = {'bicubic': self.others['bicubic'], 'student': student, **others}
         extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
-        found = evaluate.results(fns, self.sets, config.scale, extra=extra)
+        console.say(f'scoring {", ".join(fns)} on {sum(map(len, self.sets.values()))} images')
+        progress = functools.partial(console.progress, brief=True)
+        found = evaluate.results(fns, self.sets, config.scale, extra=extra, progress=progress)
         networks = {k: v for k, v in fns.items() if k != 'bicubic'}
         sizes = [size for v in networks.values() if (size := models.only_size(v.module))]
         costs = {k: cost.summary(v, (1, *(sizes or [(120, 160)])[0])) for k, v in networks.items()}

@@ -1,5 +1,6 @@
 """Scores a finished run on more benchmarks, by what it exported, and adds them to its results.json."""
 
+import functools
 import json
 
 from kdsr import console, evaluate, lock, models, parallel, writers
@@ -27,7 +28,7 @@ def add(config, folder, results):
     extra = {'lpips': evaluate.lpips(config.lpips)} if config.get('lpips') else {}
     networks = {k: make() for k, make in load.items() if k in results}
     sets = evaluate.fitting(sets, config.scale, networks.values())
-    found = evaluate.results(networks, sets, config.scale, extra=extra)
+    found = evaluate.results(networks, sets, config.scale, extra=extra, progress=functools.partial(console.progress, brief=True))
     results = {**results, **{k: {**results.get(k, {}), **v} for k, v in found.items()}}
     if parallel.is_main():
         with lock.held(folder):

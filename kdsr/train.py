@@ -59,7 +59,7 @@ def loop(config, workdir, method, outcome, saved, closing, before):
     board = {'wandb': config.get('wandb', ''), 'name': config.name, 'config': config.to_dict()}
     writer = writers.Writer(workdir, start, active=parallel.is_main(), **board)
     closing.callback(writer.close)
-    progress = writers.Progress(start, config.steps, config.batch_size, log)
+    progress = writers.Progress(start, config.steps, config.batch_size, log, config.eval_every, config.save_every)
     batches = pipeline.train_batches(
         outcome.training, scale=config.scale, patch=config.patch, batch=config.batch_size, seed=config.seed, start=start,
         process_index=jax.process_index(), process_count=jax.process_count(),
@@ -79,7 +79,7 @@ def loop(config, workdir, method, outcome, saved, closing, before):
         state, metrics = step_fn(state, frozen, batch)
         if step == start + 1:
             jax.block_until_ready(metrics)
-            progress.pause(time.perf_counter() - began)
+            progress.pause(time.perf_counter() - began, 'compile')
             writers.say(f'first step after {time.perf_counter() - began:.1f} s (compilation)')
         # Read one step late: the device is never idle, and a bad step is still caught before anything is saved.
         take(pending, progress, config.steps)
@@ -95,12 +95,12 @@ def loop(config, workdir, method, outcome, saved, closing, before):
             means, timing, text = progress.line(step)
             writer.scalars(step, means, timing)
             writers.say(text)
-        began, score = time.perf_counter(), None
+        score = None
         if evaluates:
-            score = outcome.evaluate(state, step, writer)
+            progress.timed('once', outcome.stills)
+            score = progress.timed('evaluate', outcome.evaluate, state, step, writer)
         if evaluates or saves:
-            saved.save(step, state, progress.state(), score)
-        progress.pause(time.perf_counter() - began)
+            progress.timed('save', saved.save, step, state, progress.state(), score)
         if stopping and step < config.steps:
             writers.say(f'stopped at step {step}; the same command goes on from here')
             raise SystemExit(128 + (stop.signals or [signal.SIGTERM])[0])

@@ -1,4 +1,4 @@
-"""What a person sees of a run: progress lines with an ETA, metrics.jsonl, TensorBoard, sample pictures, tables."""
+"""What a person sees of a run: progress lines with an ETA, metrics.jsonl, TensorBoard, tables."""
 
 import hashlib
 import json
@@ -10,10 +10,12 @@ import time
 
 import numpy as np
 import tensorboardX
-from PIL import Image, ImageDraw
 
+from kdsr import compiled
 from kdsr.console import duration, say
 from kdsr.paths import written
+
+NOUNS = {'evaluate': 'validation', 'save': 'save'}
 
 
 def table(rows, columns):
@@ -74,35 +76,6 @@ def _step(line):
     return step if isinstance(step, int) else None
 
 
-def comparison(rows, path, *, height=256):
-    """Writes rows of labelled pictures: `rows` is [[(label, image `[H, W, 3]` in [0, 1]), ...], ...].
-
-    Pictures smaller than `height` are enlarged by a whole factor, so that pixels stay visible. Replaces `path` at once.
-    """
-    bands = []
-    for row in rows:
-        pictures = [_labelled(label, image, height) for label, image in row]
-        band = Image.new('RGB', (sum(p.width + 4 for p in pictures) - 4, max(p.height for p in pictures)), 'white')
-        for i, picture in enumerate(pictures):
-            band.paste(picture, (sum(p.width + 4 for p in pictures[:i]), 0))
-        bands.append(band)
-    sheet = Image.new('RGB', (max(b.width for b in bands), sum(b.height for b in bands)), 'white')
-    for i, band in enumerate(bands):
-        sheet.paste(band, (0, sum(b.height for b in bands[:i])))
-    with written(path) as part:
-        sheet.save(part, 'PNG')
-
-
-def _labelled(label, image, height):
-    pixels = np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-    factor = max(1, math.ceil(height / pixels.shape[0]))
-    picture = Image.fromarray(pixels.repeat(factor, 0).repeat(factor, 1))
-    framed = Image.new('RGB', (picture.width, picture.height + 16), 'white')
-    framed.paste(picture, (0, 16))
-    ImageDraw.Draw(framed).text((3, 2), label, fill='black')
-    return framed
-
-
 class Writer:
     """metrics.jsonl and TensorBoard events of one run, continued after `step`. With `active=False` it writes nothing.
 
@@ -155,14 +128,22 @@ def told(project, folder, name, config):
 
 
 class Progress:
-    """Means of metrics between log lines, speed, ETA and the share of time spent waiting for data."""
+    """Means of metrics between log lines, speed, the share of time spent waiting for data, and the ETA.
 
-    def __init__(self, start, total, batch_size, log):
-        self.start, self.total, self.batch_size = start, total, batch_size
+    The ETA is that of the last step with its evaluation and save; the scoring after it is not in it. It is the sum of three
+    costs, each the number that is left times what one took lately: steps, evaluations every `eval_every` steps (0: none but the
+    last), saves every `save_every` and with each evaluation. Compilation enters none of them. What this process has not seen yet
+    is in no checkpoint either, which would then differ from that of a run without a break: the line counts it in words.
+    """
+
+    def __init__(self, start, total, batch_size, log, eval_every=0, save_every=0):
+        self.total, self.batch_size, self.every = total, batch_size, {'evaluate': eval_every, 'save': save_every}
         self.sums, self.count = dict(log.get('sums', {})), log.get('count', 0)
         self.rates = {}  # of the last step: a schedule's mean is never used; in no checkpoint, since a step comes before a line
         self.began = self.mark = time.perf_counter()
         self.marked, self.waited, self.all_waited, self.paused = start, 0.0, 0.0, 0.0
+        self.recent = (0.0, 0.0)  # seconds and steps, older ones count less
+        self.took = {'evaluate': [], 'save': []}
 
     def state(self):
         """JSON-able: what a checkpoint keeps so that the next log line is the same after a resume."""
@@ -182,24 +163,63 @@ class Progress:
         self.waited += seconds
         self.all_waited += seconds
 
-    def pause(self, seconds):
-        """Leaves `seconds` (evaluation, saving, compilation) out of the speed."""
+    def pause(self, seconds, kind, compiling=0.0):
+        """Leaves `seconds` out of the speed.
+
+        kind: 'evaluate', 'save', 'once' for what does not come again, or 'compile' for the first step, which is left out as a
+        whole. compiling: how many of the seconds went into compilation, which does not come again either.
+        """
         self.paused += seconds
         self.mark += seconds
+        if kind == 'compile':
+            self.marked += 1
+            self.waited = self.all_waited = 0.0
+        elif kind in self.took:
+            self.took[kind].append(max(seconds - compiling, 0.0))
+
+    def timed(self, kind, fn, *args):
+        """`fn(*args)`, its time a pause of this kind."""
+        began, before = time.perf_counter(), compiled.seconds()
+        result = fn(*args)
+        self.pause(time.perf_counter() - began, kind, compiled.seconds() - before)
+        return result
+
+    def left(self, step):
+        """{kind: how many come from `step` on}, those of `step` itself among them."""
+        due = {k: set(range(-(-step // n) * n, self.total + 1, n)) if n else set() for k, n in self.every.items()}
+        evaluated = due['evaluate'] | {self.total}
+        return {'evaluate': len(evaluated), 'save': len(evaluated | due['save'])}
+
+    def eta(self, step):
+        """In words, before the evaluation and the save of `step`."""
+        seconds, steps = self.recent
+        left, unknown = (self.total - step) * seconds / max(steps, 1e-9), []
+        for kind, count in self.left(step).items():
+            # The first one also sets things up, so that it counts until there is another; older ones may be of another load.
+            seen = self.took[kind][1:][-8:] or self.took[kind]
+            left += count * sum(seen) / max(len(seen), 1)
+            unknown += [] if seen else [f'{count} {NOUNS[kind]}{"s" * (count > 1)}']
+        known = [duration(left)] if steps or step == self.total else []
+        return ' and '.join(known + [', '.join(unknown)] * bool(unknown)) if known else 'unknown yet'
 
     def line(self, step):
-        """(means, timing, text) since the last call; among the means the learning rates of the last step."""
+        """(means, timing, text) since the last call; among the means the learning rates of the last step.
+
+        There is no timing where the only step since then was the first one, which compiles.
+        """
         now = time.perf_counter()
         means = {k: v / self.count for k, v in self.sums.items()} | self.rates
-        seconds, steps = max(now - self.mark, 1e-9), max(step - self.marked, 1)
-        rate = steps / seconds
-        timing = {'speed/images_per_s': rate * self.batch_size, 'speed/data_wait': self.waited / seconds}
-        eta = (self.total - step) * (now - self.began - self.paused) / max(step - self.start, 1)
+        seconds, steps = max(now - self.mark, 1e-9), step - self.marked
         parts = '  '.join(f'{k} {v:.4g}' for k, v in means.items() if not k.startswith(('grad_norm/', 'loss/', 'learning_rate/')))
-        text = (
-            f'step {step}/{self.total}  {parts}  | {timing["speed/images_per_s"]:.1f} images/s, '
-            f'data wait {100 * timing["speed/data_wait"]:.1f} %, ETA {duration(eta)}'
-        )
+        text, timing = f'step {step}/{self.total}  {parts}  | ', {}
+        if steps > 0:
+            rate, wait = steps * self.batch_size / seconds, self.waited / seconds
+            timing = {'speed/images_per_s': rate, 'speed/data_wait': wait}
+            text += f'{rate:.1f} images/s, data wait {100 * wait:.1f} %, '
+            # A tenth of the run later they count for a third: long enough for a mean, short enough to follow a busier machine.
+            kept = math.exp(-10 * steps / self.total)
+            self.recent = tuple(kept * old + new for old, new in zip(self.recent, (seconds, steps), strict=True))
+        text += f'ETA {self.eta(step)}'
         self.sums, self.count, self.mark, self.marked, self.waited = {}, 0, now, step, 0.0
         return means, timing, text
 

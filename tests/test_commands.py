@@ -2,10 +2,8 @@
 
 import json
 
-import numpy as np
 import pytest
 import tiny
-from PIL import Image
 from shell import HERE, command, only_line
 
 
@@ -131,15 +129,6 @@ def test_help_shows_an_example(module):
 )
 def test_a_stray_argument_is_refused(flags):
     assert "unexpected argument 'foo'" in only_line(command(*flags, code=1))
-
-
-def test_the_comparison_picture_has_its_panels(tmp_path):
-    from kdsr import writers
-
-    image = np.full((20, 30, 3), 0.5)
-    writers.comparison([[('a', image), ('b', image)], [('c', image)]], tmp_path / 'sheet.png', height=40)
-    # two panels of 60 px and a gap of 4; two bands of 40 px and a line of text each
-    assert Image.open(tmp_path / 'sheet.png').size == (124, 112)
 
 
 def test_two_stages_hand_the_teacher_over_and_finished_ones_are_skipped(room, tmp_path):

@@ -12,7 +12,7 @@ import tiny
 from PIL import Image
 
 from kdsr import config as configs
-from kdsr import crops, curves, evaluate, models, nets, outcome, recipes, report, runs, train, writers
+from kdsr import crops, curves, evaluate, models, nets, outcome, recipes, report, runs, sheets, train, writers
 from kdsr.data import benchmarks
 from kdsr.protocols import PROTOCOLS
 
@@ -213,11 +213,11 @@ def test_samples_are_cuts_of_what_the_network_makes_of_the_whole_picture(tmp_pat
         module = models.build('rcan', scale=2, groups=1, blocks=1, features=8, reduction=2)
         lr = np.zeros((1, 16, 16, 3), np.float32)
         network = models.exports.upscaler(module, models.init(module, jax.random.key(0), lr))
-    monkeypatch.setattr(writers, 'comparison', lambda given, path, **_: rows.extend(given))
+    monkeypatch.setattr(sheets, 'comparison', lambda given, path, **_: rows.extend(given))
     made.others['teacher'] = network
     made.picture(network, 1, writers.Writer(tmp_path, 0, active=False))
-    (row,) = rows
-    panels = {label.split()[1] if ' ' in label else label: image for label, image in row}
+    ((_, row),) = rows
+    panels = {label.partition(':')[0]: image for label, image in row}
     ((_, lr, hr),) = made.examples
     lr, top, left = np.float32(lr[None]) / np.float32(255), (120 - 64) // 2, (140 - 64) // 2
     window = np.s_[2 * top : 2 * top + 128, 2 * left : 2 * left + 128]
@@ -230,11 +230,11 @@ def test_samples_say_whose_picture_they_show(tmp_path, monkeypatch):
     tiny.folder(tmp_path / 'images', count=2)
     made, rows = made_of(config(tmp_path), tmp_path / 'run'), []
     made.examples, made.others = taught(), {'bicubic': evaluate.bicubic(2)}
-    monkeypatch.setattr(writers, 'comparison', lambda given, path, **_: rows.extend(given))
+    monkeypatch.setattr(sheets, 'comparison', lambda given, path, **_: rows.extend(given))
     made.picture(evaluate.bicubic(2), 1, writers.Writer(tmp_path, 0, active=False))
-    labels = [[label for label, _ in row] for row in rows]
-    assert [len(row) for row in labels] == [4, 3] and labels[0][2].startswith("a teacher's picture ") and labels[0][3] == 'HR'
-    assert labels[1][2] == "teacher's picture"
-    np.testing.assert_array_equal(rows[1][2][1], np.float32(made.examples.teacher['b']) / 255)
+    labels = [[label for label, _ in row] for _, row in rows]
+    assert [name for name, _ in rows] == ['a', 'b'] and [len(row) for row in labels] == [4, 3]
+    assert labels[0][2].startswith("teacher's picture: ") and labels[0][3] == 'HR' and labels[1][2] == "teacher's picture"
+    np.testing.assert_array_equal(rows[1][1][2][1], np.float32(made.examples.teacher['b']) / 255)
     captions = [c for c, _ in crops.panels({}, 2, made.examples[1], 0, 0, 8, aim='teacher')]
     assert captions == ['b x2', 'teacher']
