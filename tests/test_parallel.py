@@ -38,10 +38,10 @@ def room(tmp_path_factory):
 
 
 @pytest.fixture(
-    scope='module', params=['fakd', *(pytest.param(name, marks=pytest.mark.slow) for name in ('srgan_kd', 'data_free'))]
+    scope='module', params=['fakd', *(pytest.param(name, marks=pytest.mark.slow) for name in ('srgan_kd', 'data_free', 'unet'))]
 )
 def method(request):
-    """What is trained: one player, three with batch norm, or a student and generators by turns."""
+    """What is trained: one player, three with batch norm, a student and generators by turns, or a critic with spectral vectors."""
     return request.param
 
 

@@ -41,9 +41,9 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, image, train=False):
-        if any(side % CELL for side in image.shape[1:3]):
-            height, width = image.shape[1:3]
-            raise ValueError(f'this discriminator takes images whose sides are multiples of {CELL}, got {height}x{width}')
+        height, width = image.shape[1:3]
+        if height % CELL or width % CELL:
+            raise ValueError(f'this discriminator takes sides that are multiples of {CELL}, got {height}x{width}: choose others')
         act = functools.partial(nn.leaky_relu, negative_slope=0.2)
         spectral, taps = functools.partial(SpectralConv, dtype=self.dtype), {}
         x = taps['conv0'] = act(Conv(self.features, dtype=self.dtype, name='conv0')(image))
