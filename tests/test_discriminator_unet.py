@@ -282,7 +282,7 @@ def test_each_loss_moves_its_own_network(tmp_path, monkeypatch):
     rng, cfg = np.random.default_rng(0), config(tmp_path)
     batch = Batch(rng.random((2, 8, 8, 3), np.float32), rng.random((2, 16, 16, 3), np.float32))
     method = methods.make(cfg)
-    state, step = method.init(jax.random.key(0)), quick(method.step)
+    state, step = quick(method.init)(jax.random.key(0)), quick(method.step)
     after, metrics = step(state, method.frozen, batch)
     again, _ = step(after, method.frozen, batch)
     np.testing.assert_allclose(metrics['loss/student'], metrics['l1'] + 0.1 * metrics['adversarial'], rtol=1e-5)
