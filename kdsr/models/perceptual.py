@@ -56,7 +56,8 @@ def _from_export(path, fields):
         card, variables = exports.read(path)
     except FileNotFoundError as e:
         raise FileNotFoundError(
-            f'no perceptual network {str(path)!r}: use {", ".join(FILES)}, or the folder of a VGG from kdsr.convert'
+            f'no perceptual network {str(path)!r}: use {", ".join(FILES)}, or the folder of a VGG that '
+            '`python -m kdsr.convert vgg19.pth --model=vgg --out=FOLDER` has written'
         ) from e
     if card['model'] != 'vgg':
         raise ValueError(f'{path} is a {card["model"]!r}, not a perceptual network: use {", ".join(FILES)} or a converted VGG')
