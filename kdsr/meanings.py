@@ -37,6 +37,7 @@ DATA = {
     'validation_images': 'of those held out, how many are scored while training',
     'threads': 'that cut and turn patches; changes no weights',
     'augment': "how patches are turned: 'dihedral' (8 symmetries), 'mirror' (left and right alone) or 'none'",
+    'degradation': 'of LR: {} is a plain reduction; else preset (realesrgan, mild, jpeg, bicubic) and fields that differ from it',
     'colour': "'rgb', or 'y' for networks of one channel",
     'training': 'False where a method reads no images, and the source is only for validation',
 }
@@ -66,7 +67,10 @@ _GAN = {
     'disc_optimizer': 'its optimiser block; {} that of the student',
 }
 METHODS = {
-    'supervised': {'loss': "'l1', 'l2', 'charbonnier', or a function of your own, mypkg.losses.edges"},
+    'supervised': {
+        'loss': "'l1', 'l2', 'charbonnier', or a function of your own, mypkg.losses.edges",
+        'sharpen': 'whether the target is the sharpened HR image (Real-ESRNet)',
+    },
     'fakd': {
         'alpha': "share of the teacher's image in the pixel loss",
         'w_affinity': 'weight of all transforms of features together; 0: none',
@@ -84,6 +88,7 @@ METHODS = {
         'w_pixel': 'its weight; 0: none',
         'w_adv': 'weight of the adversarial term; 0: no discriminator',
         **_GAN,
+        'sharpen': 'whether pixel and content terms look at the sharpened HR image, and the critic at the plain one (Real-ESRGAN)',
     },
     'srgan_kd': {
         'technique': "'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan', or 'none': the same without a teacher",

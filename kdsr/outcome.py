@@ -36,6 +36,9 @@ class Outcome:
         least = evaluate.smallest(config.scale, lpips=config.lpips)
         training, held_out = sources.split(source, smallest=least)
         self.training = training if config.data.training else None
+        self.degradation = pipeline.degrading(config.data, config.scale)
+        if self.degradation:  # validation as bad as training, the same at every step
+            held_out = pipeline.degraded(held_out, self.degradation)
         examples = pipeline.validation_examples(held_out, config.scale, config.data.validation_images, least)
         if not examples:
             raise ValueError(f'{source.where} leaves no image for validation: it takes two, of at least {least}x{least} pixels')

@@ -63,7 +63,7 @@ def loop(config, workdir, method, outcome, saved, closing, before):
     batches = pipeline.train_batches(
         outcome.training, scale=config.scale, patch=config.patch, batch=config.batch_size, seed=config.seed, start=start,
         process_index=jax.process_index(), process_count=jax.process_count(),
-        augment=config.data.augment, colour=config.data.colour, threads=config.data.threads,
+        augment=config.data.augment, colour=config.data.colour, threads=config.data.threads, degradation=outcome.degradation,
     )  # fmt: skip
     closing.callback(batches.close)
     step_fn = parallel.pmapped(method.step)

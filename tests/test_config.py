@@ -60,8 +60,9 @@ def test_all_words_of_the_experiments_together_give_stages_that_can_be_meant(fil
             resolved = stages.resolved(stage, pathlib.Path('run'), [s.name for s in planned[:i]])
             assert 'stage:' not in configs.to_json(resolved)
             written = stages.derived(config, (config.get('stages') or ({},))[i])
-            said = {k: v for k, v in stage.method.to_dict().items() if k in written.method or v not in ('', {})}
-            assert written.method.to_dict() == said, 'an experiment says all fields of its method but for empty ones'
+            off = lambda value: value in ('', {}) or value is False
+            said = {k: v for k, v in stage.method.to_dict().items() if k in written.method or not off(v)}
+            assert written.method.to_dict() == said, 'an experiment says all fields of its method but for those that are off'
             nets.student(stage)
     assert len(set(names)) == len(names) >= 4, 'each has a workdir of its own'
     assert all(name.startswith(file.stem + '_') for name in names)
@@ -476,11 +477,7 @@ def test_values_of_overrides_have_the_type_of_their_field():
     texts = 'optimizer.milestones=100,200 optimizer.learning_rate=1 data.training=false steps=250 steps=300 data.images=1'
     config, paths = settings.read(file, texts.split())
     assert config.optimizer.milestones == (100, 200) and config.steps == 300 and config.data.images == '1'
-    assert (
-        type(config.optimizer.learning_rate) is float
-        and config.data.training is False
-        and paths.count('steps') == 1
-    )
+    assert type(config.optimizer.learning_rate) is float and config.data.training is False and paths.count('steps') == 1
     for text in ('200', '(200,)', '[200]'):
         assert settings.read(file, [f'optimizer.milestones={text}'])[0].optimizer.milestones == (200,)
 

@@ -29,7 +29,7 @@ ALLOWED = {
     'taps': {'models', 'nets'},
     'critics': {'losses', 'models', 'nets'},
     'steps': {'nets', 'optim'},
-    'methods': {'critics', 'data.resize', 'growth', 'losses', 'models', 'nets', 'optim', 'steps', 'taps'},
+    'methods': {'critics', 'data.resize', 'data.sharpening', 'growth', 'losses', 'models', 'nets', 'optim', 'steps', 'taps'},
     'data': set(),
     'recipes': {'optim'},
     'config': {'optim', 'recipes'},

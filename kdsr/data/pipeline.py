@@ -1,5 +1,6 @@
 """Batches for training: aligned random crops, LR made on the fly, flips; batch k depends on (seed, k) alone."""
 
+import dataclasses
 import functools
 
 import grain
@@ -7,7 +8,7 @@ import numpy as np
 from absl import logging
 
 from kdsr import metrics
-from kdsr.data import benchmarks
+from kdsr.data import benchmarks, degradation_presets, degradations
 from kdsr.data.resize import downscale, margin
 from kdsr.types import Batch
 
@@ -72,6 +73,7 @@ def train_batches(
     process_index=0,
     process_count=1,
     augment='dihedral',
+    degradation=None,
     colour='rgb',
     threads=2,
     prefetch=4,
@@ -87,7 +89,7 @@ def train_batches(
       patch: side of the LR patch, pixels; HR patches are `scale * patch`.
       batch: examples per batch over all processes.
       start: number of batches to skip, at no cost.
-      augment: how patches are turned, of SYMMETRIES.
+      augment: how patches are turned, of SYMMETRIES. degradation: settings of degradations.degrade, which makes LR; None: as above.
       colour: 'rgb', or 'y': Y of BT.601 in [16, 235]/255, not rounded, of the RGB patches.
       threads: how many make batches ahead; 0: the caller's own thread. prefetch: batches kept ready.
 
@@ -104,6 +106,8 @@ def train_batches(
     def example(j):
         k = j // share * batch + process_index * share + j % share  # the global example
         image = _order(count, seed, k // count)[k % count]
+        if degradation:
+            return turned(degradations.degrade(source.hr(image), degradation, seed, k, patch), seed, k, augment)
         return crop_pair(*source.read(image), scale, patch, np.random.default_rng((seed, 1, k)), augment)
 
     data = grain.MapDataset.range(ENDLESS).map(example).batch(share, batch_fn=functools.partial(_assemble, colour))
@@ -111,6 +115,35 @@ def train_batches(
     batches = iter(data.to_iter_dataset(options))
     grain.experimental.set_next_index(batches, start)
     return batches
+
+
+def turned(pair, seed, number, augment):
+    """The (lr, hr) of example `number`, both in the symmetry that it draws; what was done to LR is turned with it."""
+    state = np.random.default_rng((seed, 2, number)).integers(8) & SYMMETRIES[augment]
+    return tuple(dihedral(image, state) for image in pair)
+
+
+def degrading(data, scale):
+    """The settings of `degradations.degrade` of a data block, None where LR is HR reduced alone; ValueError naming a field."""
+    block = dict(data.get('degradation') or {})
+    if not block:
+        return None
+    preset = block.pop('preset', 'realesrgan')
+    chosen = degradation_presets.settings({'scale': scale, **block}, preset)
+    if chosen['scale'] != scale:
+        raise ValueError(
+            f'config.data.degradation.scale={chosen["scale"]} and config.scale={scale} must be equal: leave the first out'
+        )
+    if data.get('colour') == 'y':
+        raise ValueError("config.data.degradation makes colour images: config.data.colour must be 'rgb'")
+    return chosen
+
+
+def degraded(source, chosen, side=64):
+    """`source` with a degraded crop of each image, always the same: pairs of LR `[side, side, 3]` and HR."""
+    pair = functools.lru_cache(maxsize=None)(lambda i: degradations.degrade(source.hr(i), chosen, 0, i, side)[::-1])
+    large = side * chosen['scale']
+    return dataclasses.replace(source, shapes=((large, large),) * len(source), read=pair, taught=())
 
 
 @functools.lru_cache(maxsize=8)

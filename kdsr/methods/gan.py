@@ -6,6 +6,7 @@ Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative A
 """
 
 from kdsr import critics, fields, models, nets, steps
+from kdsr.data import sharpening
 from kdsr.losses import pixel
 
 DEFAULTS = {
@@ -18,6 +19,7 @@ DEFAULTS = {
     'discriminator': {},
     'disc_init': '',
     'disc_optimizer': {},
+    'sharpen': False,
 }
 RANGES = {'pixel_range': fields.ABOVE_0}
 
@@ -40,7 +42,8 @@ def make(cfg):
     w_pixel, pixel: weight and kind ('l1', 'l2', 'charbonnier') of the pixel term, pixel_range: scale of its images. content,
     discriminator: see kdsr.critics. w_adv, adversarial: weight and kind ('vanilla', 'lsgan', 'hinge', 'relativistic') of the game;
     w_adv 0 trains without a critic. disc_init: export that the critic starts from, '' for a new one. disc_optimizer: its optimiser
-    block, {} for `cfg.optimizer`.
+    block, {} for `cfg.optimizer`. sharpen: pixel and content terms look at the sharpened HR image, the critic at the plain one, as
+    Real-ESRGAN has it.
     """
     m = cfg.method
     pixels = fields.chosen('config.method.pixel', m.pixel, pixel.KINDS, own=True)
@@ -52,7 +55,8 @@ def make(cfg):
     def losses(params, ctx):
         hr, axis = ctx.batch.hr, ctx.axis
         (sr, _), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], ctx.batch.lr, axis=axis)
-        parts = {'content': perceive(ctx.frozen['features'], sr, hr), m.pixel: pixels(m.pixel_range * sr, m.pixel_range * hr)}
+        aim = sharpening.sharpened_batch(hr) if m.sharpen else hr
+        parts = {'content': perceive(ctx.frozen['features'], sr, aim), m.pixel: pixels(m.pixel_range * sr, m.pixel_range * aim)}
         loss, moved = parts['content'] + m.w_pixel * parts[m.pixel], {'student': moved}
         if not disc:
             return {'student': loss}, (moved, parts)

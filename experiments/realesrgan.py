@@ -1,0 +1,117 @@
+"""Real-ESRGAN (Wang et al., ICCVW 2021): photographs as bad as found ones, by L1 first (Real-ESRNet), then against a U-Net.
+
+    python -m kdsr.main --config=experiments/realesrgan.py                   # demo: the shipped light_x4 learns to clean
+    python -m kdsr.main --config=experiments/realesrgan.py:paper --config.data.path=DF2K --config.student_init=EXPORT
+    python -m kdsr.main --config=experiments/realesrgan.py:paper,srvgg --config.data.path=DF2K
+    python -m kdsr.main --config=experiments/realesrgan.py:smoke             # half a minute
+
+LR is made by twice blur, resize, noise and JPEG (`python -m kdsr.data.degradations PHOTO --out=sheet.png` shows it); L1 and the
+content distance look at sharpened targets, the discriminator at plain ones. In `paper`, EXPORT of an ESRGAN is what the first stage
+starts from, and teachers/vgg19 is torchvision's VGG19, converted. It differs from the released code in
+
+    field                here     released
+    data                 one      several scaled copies of each picture, cut into pieces of 400x400
+    draws of resizes     each     one for a batch, mixed by a pool of pairs
+    steps of a player    joint    the generator's first, the discriminator's after it on the same images
+"""
+
+from kdsr import recipes
+
+AXES = {'network': ('rrdb', 'srvgg')}
+NETWORKS = {
+    'rrdb': recipes.model('rrdb'),
+    'srvgg': recipes.model('srvgg', features=64, blocks=32),
+}
+VGG19 = '0.1*conv1_2+0.1*conv2_2+conv3_4+conv4_4+conv5_4'
+VGG16 = '0.1*conv1_2+0.1*conv2_2+conv3_3+conv4_3+conv5_3'
+
+
+def method(content, features):
+    """The second stage's method block; `features` of the discriminator."""
+    return {
+        'name': 'gan',
+        'pixel': 'l1',
+        'w_pixel': 1.0,
+        'pixel_range': 1.0,
+        'content': content,
+        'adversarial': 'vanilla',
+        'w_adv': 0.1,
+        'discriminator': {'name': 'unet', 'features': features},
+        'sharpen': True,
+    }
+
+
+def esrnet(steps, optimizer, **values):
+    """The first stage's block."""
+    return recipes.block(
+        name='esrnet',
+        export='best',
+        lpips='',
+        method={'name': 'supervised', 'loss': 'l1', 'sharpen': True},
+        steps=steps,
+        optimizer=optimizer,
+        **values,
+    )
+
+
+def demo():
+    """The shipped light_x4 learns what its clean training pictures did not show, 120 and 60 steps."""
+    return recipes.base(
+        student=recipes.model('edsr', blocks=7, direct=True),
+        method=method({'network': 'vgg16', 'tap': VGG16, 'norm': 'l1', 'weight': 1.0}, features=16),
+        student_init='stage:esrnet/student',
+        data=recipes.embedded(augment='mirror', degradation={'preset': 'realesrgan'}),
+        patch=32,
+        batch_size=4,
+        steps=60,
+        log_every=20,
+        eval_every=60,
+        save_every=60,
+        export='latest',  # PSNR does not choose a GAN
+        lpips='alex',
+        optimizer=recipes.adam(1e-4, b2=0.99),
+        stages=(
+            esrnet(120, recipes.adam(2e-4, b2=0.99), student_init='light_x4'),
+            recipes.block(name='gan'),
+        ),
+    )
+
+
+def paper(network='rrdb'):
+    """The published losses, rates and lengths: 1,000,000 steps of L1, 400,000 against the discriminator, averaged weights."""
+    return recipes.base(
+        student=NETWORKS[network],
+        method=method({'network': 'teachers/vgg19', 'tap': VGG19, 'norm': 'l1', 'weight': 1.0}, features=64),
+        student_init='stage:esrnet/student',
+        data=recipes.folder('DF2K', augment='mirror', degradation={'preset': 'realesrgan'}),
+        patch=64,
+        batch_size=48,
+        steps=400_000,
+        ema_decay=0.999,
+        log_every=100,
+        eval_every=5000,
+        save_every=5000,
+        export='latest',
+        lpips='alex',
+        optimizer=recipes.adam(1e-4, b2=0.99),
+        stages=(
+            esrnet(1_000_000, recipes.adam(2e-4, b2=0.99), student_init=''),
+            recipes.block(name='gan'),
+        ),
+    )
+
+
+def smoke():
+    """`demo` with six steps of a tiny network in each stage: shows that everything works."""
+    config = demo()
+    config.student = recipes.model('srvgg', features=8, blocks=2)
+    config.method.content.tap = 'conv2_2'  # a quarter of the compilation
+    config.method.discriminator = {'name': 'unet', 'features': 4}
+    config.lpips = ''
+    recipes.shorten(config)
+    config.stages[0].steps = 6
+    config.stages[0].student_init = ''
+    return config
+
+
+RECIPES = (demo, paper, smoke)
