@@ -84,8 +84,7 @@ def test_equals_pytorch_in_training_and_evaluation():
 
         (value, (first, second, moved)), grads = quick(jax.value_and_grad(loss, (0, 1), has_aux=True))(params, image)
         close = functools.partial(np.testing.assert_allclose, rtol=1e-8)
-        for logits, golden in ((first, FIRST), (second, SECOND)):
-            close(seen(logits), golden)
+        close([seen(first), seen(second)], [FIRST, SECOND])
         close(value, LOSS)
         close([dot(grads[0][f'conv{i}']['kernel']) for i in range(10)], KERNELS)
         close(dot(grads[1]), IMAGE)
@@ -137,8 +136,8 @@ def test_taps_and_sizes(fresh):
 def test_first_vectors_and_kernels(fresh):
     """Vectors: a normal direction of length 1; kernels PyTorch's uniform law; a first look moves nothing."""
     net, variables, image, _ = fresh
-    again = jax.jit(functools.partial(net.init, train=True), compiler_options={'xla_backend_optimization_level': 0})
-    jax.tree.map(np.testing.assert_array_equal, again(jax.random.key(0), image), variables)
+    again = quick(functools.partial(net.init, train=True))(jax.random.key(0), image)
+    jax.tree.map(np.testing.assert_array_equal, again, variables)
     vectors = traverse_util.flatten_dict(variables['spectral'], sep='/')
     for name, vector in vectors.items():
         assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6), name
@@ -224,8 +223,7 @@ def test_bfloat16_keeps_vectors_and_logits_in_float32(fresh):
 def test_games_take_maps(game):
     """As many verdicts in any form: the same two numbers, and gradients of the map's form."""
     real, fake = jax.random.normal(jax.random.key(0), (2, 2, 4, 6, 1))
-    ctx = types.SimpleNamespace(mean=lambda x: x)
-    play = critics.GAMES[game]
+    ctx, play = types.SimpleNamespace(mean=lambda x: x), critics.GAMES[game]
     np.testing.assert_allclose(play(real, fake, ctx), play(real.ravel(), fake.ravel(), ctx), rtol=1e-6)
     assert all(value.shape == () for value in [*play(real, fake, ctx), *critics.verdicts(real, fake).values()])
     assert jax.grad(lambda fake: play(real, fake, ctx)[1])(fake).any()
