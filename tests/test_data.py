@@ -1,8 +1,10 @@
 """Training data: exact LR of crops, exact resume, the cache, the accepted folders, and what happens to bad files."""
 
+import itertools
 import json
 import logging
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -11,11 +13,12 @@ import zlib
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from kdsr.data import cache, layouts, pipeline, prepare, records, sources
 from kdsr.data.images import read_rgb
-from kdsr.data.resize import downscale
+from kdsr.data.resize import downscale, imresize
 
 SCALES = (2, 3, 4)
 
@@ -459,3 +462,63 @@ def test_a_transparent_grey_is_told_in_as_few_bits_as_are_stored(tmp_path, bits)
     with pytest.raises(ValueError, match=f'seen.png: {count} pixels are'):
         read_rgb(tmp_path / 'seen.png')
     np.testing.assert_array_equal(read_rgb(tmp_path / 'plain.png')[0, :, 0], [g * 255 // most for g in greys])
+
+
+# Degraded images
+
+
+@pytest.fixture(scope='module')
+def photographs(tmp_path_factory):
+    return sources.folder(str(tiny.folder(tmp_path_factory.mktemp('degraded'), count=3, height=120, width=100)), scale=4)
+
+
+def degraded(source, **values):
+    chosen = pipeline.degrading({'degradation': {'preset': 'realesrgan', 'canvas': 0}}, 4)
+    return pipeline.train_batches(source, scale=4, patch=8, batch=4, seed=3, degradation=chosen, **{'threads': 0, **values})
+
+
+def test_degraded_batches_depend_on_seed_and_number_alone(photographs):
+    """From any start, by any threads, by one process or two."""
+    stream = degraded(photographs, augment='mirror')
+    first = [next(stream) for _ in range(3)]
+    (again,) = itertools.islice(degraded(photographs, augment='mirror', start=2, threads=2), 1)
+    np.testing.assert_array_equal(again.lr, first[2].lr)
+    halves = [next(degraded(photographs, augment='mirror', process_index=p, process_count=2)) for p in range(2)]
+    for name in ('lr', 'hr'):
+        np.testing.assert_array_equal(np.concatenate([getattr(h, name) for h in halves]), getattr(first[0], name))
+    assert first[0].lr.shape == (4, 8, 8, 3) and first[0].hr.shape == (4, 32, 32, 3)
+    assert (255 * first[0].lr == np.round(255 * first[0].lr)).all() and (first[0].lr != first[1].lr).any()
+
+
+def test_degraded_pairs_are_turned_together(photographs):
+    """Mirroring and no turning draw the same examples, half of them mirrored."""
+    plain, mirrored = (next(degraded(photographs, augment=augment)) for augment in ('none', 'mirror'))
+    turned = [not np.array_equal(a, b) for a, b in zip(plain.lr, mirrored.lr, strict=True)]
+    for i, other in enumerate(turned):
+        for a, b in ((plain.lr[i], mirrored.lr[i]), (plain.hr[i], mirrored.hr[i])):
+            np.testing.assert_array_equal(a, b[:, ::-1] if other else b)
+    assert any(turned)
+
+
+def test_validation_is_as_bad_as_training_and_always_the_same(photographs):
+    chosen = pipeline.degrading({'degradation': {'preset': 'mild', 'canvas': 0}}, 4)
+    one, other = (pipeline.validation_examples(pipeline.degraded(photographs, chosen, side=16), 4) for _ in range(2))
+    for (name, lr, hr), (_, again, _) in zip(one, other, strict=True):
+        np.testing.assert_array_equal(lr, again)
+        assert lr.shape == (16, 16, 3) and hr.shape == (64, 64, 3)
+        clean = imresize(hr, 1 / 4, border='replicate', round_between=True)
+        assert 0.5 < np.abs(np.int16(lr) - clean).mean() < 60, name
+
+
+@pytest.mark.parametrize(
+    ('block', 'message'),
+    [
+        ({'preset': 'realesgan'}, "config.data.degradation.preset='realesgan' is unknown, did you mean 'realesrgan'"),
+        ({'frist': {}}, 'config.data.degradation.frist is unknown'),
+        ({'scale': 2}, 'config.data.degradation.scale=2 is not config.scale=4'),
+    ],
+)
+def test_what_a_degradation_cannot_be_is_named(block, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        pipeline.degrading({'degradation': block}, 4)
+    assert pipeline.degrading({'degradation': {}}, 4) is None
