@@ -515,7 +515,7 @@ def test_validation_is_as_bad_as_training_and_always_the_same(photographs):
     [
         ({'preset': 'realesgan'}, "config.data.degradation.preset='realesgan' is unknown, did you mean 'realesrgan'"),
         ({'frist': {}}, 'config.data.degradation.frist is unknown'),
-        ({'scale': 2}, 'config.data.degradation.scale=2 is not config.scale=4'),
+        ({'scale': 2}, 'config.data.degradation.scale=2 and config.scale=4 must be equal'),
     ],
 )
 def test_what_a_degradation_cannot_be_is_named(block, message):
