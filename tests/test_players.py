@@ -44,10 +44,10 @@ def die_at(monkeypatch, step):
     """Lets the loop end as a killed process does: nothing more is saved."""
     take = train.take
 
-    def killed(pending, progress):
+    def killed(pending, progress, steps):
         if pending and pending[0] == step:
             raise KeyboardInterrupt
-        return take(pending, progress)
+        return take(pending, progress, steps)
 
     monkeypatch.setattr(train, 'take', killed)
 
