@@ -16,7 +16,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from kdsr.data import cache, layouts, pipeline, prepare, records, sources
+from kdsr.data import benchmarks, cache, layouts, pipeline, prepare, records, sources
 from kdsr.data.images import read_rgb
 from kdsr.data.resize import downscale, imresize
 
@@ -522,3 +522,20 @@ def test_what_a_degradation_cannot_be_is_named(block, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         pipeline.degrading({'degradation': block}, 4)
     assert pipeline.degrading({'degradation': {}}, 4) is None
+
+
+def test_a_degraded_benchmark_is_the_same_each_time_and_evaluate_takes_it(tmp_path):
+    tiny.folder(tmp_path / 'photos', count=3, height=100, width=140)
+    (tmp_path / 'photos' / 'broken.png').write_bytes(b'no picture')
+    for name in ('one', 'two'):
+        info = prepare.degrade(str(tmp_path / 'photos'), tmp_path / name, preset='jpeg', seed=5)
+    assert len(info['names']) == 3 and info['skipped'][0][0] == 'broken'
+    files = sorted(p.relative_to(tmp_path / 'one') for p in (tmp_path / 'one').rglob('*.png'))
+    assert len(files) == 6 and all((tmp_path / 'one' / f).read_bytes() == (tmp_path / 'two' / f).read_bytes() for f in files)
+    for _, lr, hr in benchmarks.read(tmp_path / 'one', 4):
+        assert lr.shape == (25, 25, 3) and hr.shape == (100, 100, 3)
+        assert 0.2 < np.abs(np.int16(lr) - imresize(hr, 1 / 4, border='replicate', round_between=True)).mean() < 20
+    with pytest.raises(FileExistsError, match='has files'):
+        prepare.degrade(str(tmp_path / 'photos'), tmp_path / 'one', preset='jpeg')
+    with pytest.raises(ValueError, match="--degradation.preset='jpg' is unknown, did you mean 'jpeg'"):
+        prepare.degrade(str(tmp_path / 'photos'), tmp_path / 'three', preset='jpg')

@@ -147,6 +147,13 @@ def test_two_players_with_batch_norm_survive_a_kill_bit_for_bit(room):
 
 
 @pytest.mark.slow
+def test_degraded_images_and_spectral_vectors_survive_a_kill_bit_for_bit(room):
+    """The second stage of Real-ESRGAN: what is drawn of each image, the critic's vectors and both optimisers."""
+    _, kept = killed_on_the_way(room, 'realesrgan')
+    assert any('disc' in k and 'spectral' in k for k in kept) and any('disc' in k and "'mu'" in k for k in kept)
+
+
+@pytest.mark.slow
 def test_a_growing_student_survives_a_kill_bit_for_bit(room):
     """Data-free distillation, killed between the two steps in which a block joins: the student and all generators."""
     killed, kept = killed_on_the_way(room, 'data_free')

@@ -128,6 +128,14 @@ def unet(room, **values):
     return tiny
 
 
+def realesrgan(room, **values):
+    """The second stage of Real-ESRGAN on degraded images: sharpened targets, plain ones for the critic."""
+    tiny = unet(room, **values)
+    tiny.method.sharpen = True
+    tiny.data.update({'augment': 'mirror', 'degradation': {'preset': 'realesrgan', 'canvas': 0}})
+    return tiny
+
+
 def data_free(room, **values):
     """A run without images: a student that grows in steps 8 and 16, two generators of which one moves in a step."""
     tiny = config(room / 'images', room / 'vdsr', student=recipes.model('vdsr', features=4, blocks=3), **values)
@@ -148,4 +156,5 @@ CONFIGS = {
     'srgan_kd': gan,
     'gan2g_al': lambda room: gan(room, 'gan2g_al'),
     'unet': unet,
+    'realesrgan': realesrgan,
 }

@@ -3,15 +3,20 @@
     python -m kdsr.data.prepare ../data/DIV2K --images=1-800 --out=../data/div2k_sub
     python -m kdsr.data.prepare ../data/photos --downscale=2 --size=480 --step=240 --out=../data/photos_sub
 
-Train on them with config.data = {source: 'array_record', path: '../data/div2k_sub'}.
+Train on them with config.data = {source: 'array_record', path: '../data/div2k_sub'}. With --degradation it writes a benchmark:
+
+    python -m kdsr.data.prepare ../data/B100/HR --degradation=realesrgan --out=../data/B100_degraded
+
+of each picture a square of up to --size pixels, degraded by a fixed seed, as HR/ and LR_x4/.
 """
 
 import json
 
 from absl import flags, logging
+from PIL import Image
 
 from kdsr import console
-from kdsr.data import cache, layouts, records
+from kdsr.data import cache, degradation_presets, degradations, layouts, records
 from kdsr.paths import expanded, written
 
 
@@ -73,6 +78,44 @@ def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=No
     return info
 
 
+def degrade(path, out, *, preset, seed=0, size=480, downscale=1, images=None, progress=None):
+    """Writes a benchmark of degraded pictures to the new folder `out`: HR/, LR_x4/ and info.json; returns the info.
+
+    Args:
+      path, downscale, images: as of `sources.folder`. preset: of degradation_presets.PRESETS. seed: of all that is drawn; the
+        picture's number in the folder is the example's. size: most side of the squares, HR pixels. progress: as of `prepare`.
+
+    Raises as `prepare`.
+    """
+    chosen = degradation_presets.settings(preset=preset, where='--degradation')
+    out, scale = expanded(out), chosen['scale']
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"'{out}' has files: choose another --out or delete it first")
+    info = {'degradation': chosen, 'preset': preset, 'seed': seed, 'source': str(path), 'names': [], 'skipped': []}
+    items = layouts.entries(path, scale=None, downscale=downscale, images=images)
+    with written(out, several=True) as part:
+        for folder in ('HR', f'LR_x{scale}'):
+            (part / folder).mkdir(parents=True)
+        for number, entry in enumerate(items):
+            image, reason = cache.load(entry)
+            side = 0 if reason else min(size, *image[0].shape[:2]) // scale
+            if side < 16:
+                info['skipped'].append([entry.name, reason or 'smaller than 16 LR pixels'])
+                logging.warning('%s skipped: %s', *info['skipped'][-1])
+                continue
+            lr, hr = degradations.degrade(image[0], chosen, seed, number, side)
+            Image.fromarray(hr).save(part / 'HR' / f'{entry.name}.png')
+            Image.fromarray(lr).save(part / f'LR_x{scale}' / f'{entry.name}.png')
+            info['names'].append(entry.name)
+            if progress:
+                progress(number + 1, len(items))
+        if not info['names']:
+            name, reason = info['skipped'][0]
+            raise ValueError(f"none of the {len(items)} images in '{path}' can be used, e.g. {name}: {reason}")
+        (part / 'info.json').write_text(json.dumps(info) + '\n')
+    return info
+
+
 def gather(items, folder, info, progress=None):
     """Writes the sub-images of `items` to `folder`, and what they are to `info`."""
     writer, scale = records.writer(folder), info['scale']
@@ -107,6 +150,9 @@ def define_flags():
     flags.DEFINE_integer('downscale', 1, 'divide the size of the images by this first (2 for JPEG photographs)', lower_bound=1)
     flags.DEFINE_string('images', '', "numbers in the file names, such as '1-800,850' (default: all)")
     flags.DEFINE_integer('scale', None, 'also cut the LR partners of this scale', lower_bound=2)
+    presets = sorted(degradation_presets.PRESETS)
+    flags.DEFINE_enum('degradation', None, presets, 'write a benchmark of pictures that are degraded so')
+    flags.DEFINE_integer('seed', 0, 'of the degradation', lower_bound=0)
 
 
 def main(argv):
@@ -114,6 +160,11 @@ def main(argv):
     flag = flags.FLAGS
     if len(argv) != 2:
         raise ValueError(f'give one SOURCE folder, not {len(argv) - 1}: python -m kdsr.data.prepare SOURCE --out=DIR')
+    if flag.degradation:
+        options = {'preset': flag.degradation, 'seed': flag.seed, 'size': flag.size, 'downscale': flag.downscale}
+        info = degrade(argv[1], flag.out, images=flag.images, progress=console.progress('degrading'), **options)
+        print(f'{len(info["names"])} pictures in {flag.out}, {len(info["skipped"])} skipped')
+        return
     show = console.progress('cutting')
     sizes = {'size': flag.size, 'step': flag.step, 'downscale': flag.downscale, 'scale': flag.scale}
     info = prepare(argv[1], flag.out, images=flag.images, progress=show, **sizes)
