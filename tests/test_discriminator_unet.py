@@ -267,6 +267,7 @@ def test_it_trains_and_its_export_is_a_critic_again(whole, room):
     assert set(begun.vars) == {'spectral'}
 
 
+@pytest.mark.slow
 def test_each_loss_moves_its_own_network(tmp_path, monkeypatch):
     """Two steps; the discriminator's is the gradient of its own loss, though the generator's looks through it."""
     captured, original = {}, steps.players

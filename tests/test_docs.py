@@ -65,6 +65,7 @@ def test_every_link_leads_somewhere():
                 assert anchor in [slug(h) for h in re.findall(r'^#+ (.*)$', file.read_text(), re.M)], f'{page.name}: {target}'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: p.stem)
 def test_every_command_is_one_that_there_is(page):
     """Its module, its flags, its recipe and fields. What is optional, [--like=this], is left to the pages' tables."""
