@@ -82,6 +82,8 @@ def leave():
 
 def leave_if_lost(_, error, __):
     """For `ExitStack.push`: ends the process in one line where `error` came of a lost peer, before anything waits for that."""
-    if isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1 and any(c in str(error) for c in CAUSES):
+    # what fetches an array raises the same words as a ValueError where the peer is lost in between
+    kinds = (jax.errors.JaxRuntimeError, RuntimeError, ValueError)
+    if isinstance(error, kinds) and jax.process_count() > 1 and any(c in str(error) for c in CAUSES):
         writers.say(quiet.LOST)
         leave()

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tiny
 
-from kdsr import checkpoints, parallel, quiet
+from kdsr import checkpoints, parallel, peers, quiet
 
 HERE = pathlib.Path(__file__).parent
 
@@ -164,3 +164,17 @@ def test_a_lost_process_ends_the_other_in_one_line(room, tmp_path, lost):
     said = (tmp_path / f'{1 - lost}.log').read_text()
     assert said.count(quiet.LOST) == 1 and 'Traceback' not in said and '***' not in said
     assert list((tmp_path / 'run' / 'resume').glob('[0-9]*'))
+
+
+@pytest.mark.parametrize('kind', [jax.errors.JaxRuntimeError, ValueError])
+@pytest.mark.parametrize(('text', 'leaves'), [('UNKNOWN: Gloo AllGather failed: Connection reset', True), ('steps=0', False)])
+def test_whatever_class_the_error_of_a_lost_process_has(kind, text, leaves, monkeypatch, capsys):
+    """jax raises it as one or the other, by what it was doing."""
+    left = []
+    monkeypatch.setattr(peers, 'leave', lambda: left.append(True))
+    monkeypatch.setattr(jax, 'process_count', lambda: 2)
+    peers.leave_if_lost(kind, kind(text), None)
+    assert bool(left) == leaves == (quiet.LOST in capsys.readouterr().err)
+    monkeypatch.setattr(jax, 'process_count', lambda: 1)
+    peers.leave_if_lost(kind, kind(text), None)
+    assert len(left) == leaves
