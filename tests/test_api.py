@@ -99,6 +99,7 @@ def test_modules_are_functions_too_and_unknown_names_are_errors():
         _ = kdsr.trian
 
 
+@pytest.mark.slow
 def test_stopping_a_call_saves_and_the_same_call_goes_on(tmp_path):
     """Ctrl-C in a notebook's cell is a SIGINT in the main thread."""
     tiny.room(tmp_path)

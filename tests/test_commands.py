@@ -21,6 +21,7 @@ def test_readme_names_the_commands_that_ci_runs():
         assert line in readme and line in ci
 
 
+@pytest.mark.slow
 def test_smoke_run_of_the_main_job(tmp_path):
     run = command('kdsr.main', '--config=experiments/fakd.py:smoke', f'--workdir={tmp_path}')
     assert '| validation/x4 | teacher' in run.stdout and 'first step after' in run.stderr

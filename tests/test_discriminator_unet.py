@@ -71,6 +71,7 @@ VECTORS = [  # u[0] and v[1] of each layer at the end
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_equals_pytorch_in_training_and_evaluation():
     """Logits, gradients (that of sigma takes the vectors as constants), vectors after two calls: the layout of v is ours."""
     net = discriminator_unet.Discriminator(features=2, dtype='float64')

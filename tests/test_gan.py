@@ -56,7 +56,7 @@ def closest(a, b):
         pytest.param('none', {'student', 'disc'}, marks=pytest.mark.slow),
         pytest.param('gan2g', {'student'}, marks=pytest.mark.slow),
         pytest.param('gan2g_al', {'student', 'disc'}, marks=pytest.mark.slow),
-        ('gan2gan', {'student', 'disc', 'disc_teacher'}),
+        pytest.param('gan2gan', {'student', 'disc', 'disc_teacher'}, marks=pytest.mark.slow),
     ],
 )
 def test_each_technique_trains_its_players(room, batch, technique, nets):

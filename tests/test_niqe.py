@@ -257,6 +257,7 @@ def test_networks_of_one_size_take_the_middle():
 # commands
 
 
+@pytest.mark.slow
 def test_the_command_and_the_report_show_the_column(package, photos, tmp_path):
     folder, file = saved(tmp_path / 'set', photos, 240), tmp_path / 'b.json'
     tiny.teacher(tmp_path / 'net')
