@@ -40,6 +40,7 @@ def train(config, workdir=None, *, say=print, progress=None):
     Args:
       config: as of `config`, or its spec. workdir: folder of the run, which the same call goes on with; None: 'runs/<name>'.
       say: called with each line; None: silent. progress: called with (step, steps, metrics) after each step; metrics: its losses.
+        A bar in a notebook: `bar = tqdm.auto.tqdm(total=steps)`, `progress=lambda step, *_: bar.update()`.
 
     Returns: what results.json holds: {'student': {'validation/x4': {'psnr_y': ...}}, 'bicubic': ..., 'cost': ..., 'steps': ...}.
 
