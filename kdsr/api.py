@@ -9,8 +9,8 @@
     cards = kdsr.export('runs/mine', ['tflite'], 'files')
     text = kdsr.report(['runs'], 'reports')
 
-They say on the standard error what a command says; `say=None` silences one, `say=function` is given each line. Each fails with the
-exception whose line a command would print.
+They print what a command says; `say=None` silences one, `say=function` is given each line. Each fails with the exception whose line
+a command would print.
 """
 
 import pathlib
@@ -116,8 +116,7 @@ def upscale(images, out=None, *, model='light_x4', say=print, progress=None, **o
         import numpy as np
 
         network, image = models.load(model), np.asarray(images)
-        radius = models.radius(network.module)
-        overlap = tiling.OVERLAP if radius is None else min(radius, tiling.OVERLAP)
+        overlap = tiling.overlapping(models.radius(network.module))
         large = tiling.upscale(network, image, scale=network.scale, overlap=overlap, progress=progress)
         return large.reshape(large.shape[: image.ndim])
     if not out:

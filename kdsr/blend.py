@@ -10,7 +10,7 @@ from absl import flags
 
 from kdsr import commands, models
 from kdsr.models import exports
-from kdsr.paths import expanded
+from kdsr.paths import fresh
 
 KEPT = ('scales', 'data', 'hardware', 'jax')  # of the first card, where it has them
 
@@ -26,9 +26,7 @@ def blend(first, second, share, out):
     """
     if not 0 <= share <= 1:
         raise ValueError(f'--share={share} must be in [0, 1]: 0.8 is 0.8 of {first} and 0.2 of {second}')
-    out = expanded(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"'{out}' has files: choose another --out or delete it first")
+    out = fresh(out)
     (net, ours, card), (other, theirs, their_card) = (models.network(path) for path in (first, second))
     if net != other:
         raise ValueError(f'{first} is {net!r} and {second} {other!r}: only networks of equal form can be blended')

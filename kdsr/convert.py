@@ -17,7 +17,7 @@ from absl import flags
 from kdsr import commands, foreign, models
 from kdsr.foreign import bounds, formats, names
 from kdsr.models import exports
-from kdsr.paths import expanded, written
+from kdsr.paths import expanded, fresh, written
 
 
 class Made(NamedTuple):
@@ -61,11 +61,10 @@ def convert(source, model, out, *, args=None, dtype='float32', key='', max_gib=b
       ValueError: unknown model or argument; the source is damaged, more than weights, or of another model: the line lists
         names and shapes of both sides, and the model that it looks like.
     """
-    out, source, given = expanded(out), expanded(source), dict(args or {})
+    source, given = expanded(source), dict(args or {})
     if model:
         foreign.model(model)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"'{out}' has files: choose another --out or delete it first")
+    out = fresh(out)
     weights = formats.read(source, key, max_gib)
     try:
         read = reading(weights.arrays, model, given, source) if model else told(weights.arrays, given, source)

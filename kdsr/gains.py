@@ -7,15 +7,10 @@ ENOUGH = 3  # seeds, for a ranking
 LEVEL = 0.05  # of the paired t-test
 
 
-def spread(values):
-    """(mean, sample standard deviation) of numbers; the deviation of one is None."""
-    return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else None
-
-
 def told(values, decimals):
-    """'29.397 ± 0.023'."""
-    mean, deviation = spread(values)
-    return f'{mean:{decimals}}' + ('' if deviation is None else f' ± {deviation:{decimals.lstrip("+")}}')
+    """'29.397 ± 0.023': mean and sample standard deviation, which one value has not."""
+    spread = f' ± {statistics.stdev(values):{decimals.lstrip("+")}}' if len(values) > 1 else ''
+    return f'{statistics.mean(values):{decimals}}{spread}'
 
 
 def p_value(differences):
@@ -53,10 +48,7 @@ def tables(scores, metric, against, decimals):
             row[name] = told(list(values.values()), decimals)
             differences = paired(values, finite(scores.get(against, {}), name, metric))
             if differences and arm != against:
-                mean, deviation = spread(differences)
-                gain[name] = (
-                    f'{mean:+{decimals}}' + ('' if deviation is None else f' ± {deviation:{decimals}}') + verdict(differences)
-                )
+                gain[name] = told(differences, '+' + decimals) + verdict(differences)
         shown.append(row)
         gains += [gain] if len(gain) > 2 else []
     return shown, gains
@@ -89,9 +81,8 @@ def equal_steps(costs, against, kind):
     """{arm: steps of each stage} with which all arms cost in all what the arm `against` does.
 
     Args:
-      costs: {arm: rows of kdsr.budget}. kind: 'steps' (as they are), 'seconds' or 'flops'.
+      costs: {arm: rows of kdsr.budget}. kind: 'seconds' or 'flops'.
     """
-    field = {'seconds': 'total_s', 'flops': 'total_gflop', 'steps': None}[kind]
-    total = lambda rows: sum(row[field] for row in rows) if field else 1.0
-    share = {arm: total(costs[against]) / total(rows) for arm, rows in costs.items()}
-    return {arm: [max(1, round(share[arm] * row['steps'])) for row in rows] for arm, rows in costs.items()}
+    field = {'seconds': 'total_s', 'flops': 'total_gflop'}[kind]
+    total = {arm: sum(row[field] for row in rows) for arm, rows in costs.items()}
+    return {arm: [max(1, round(total[against] / total[arm] * row['steps'])) for row in rows] for arm, rows in costs.items()}

@@ -38,6 +38,7 @@ class Outcome:
         self.training = training if config.data.training else None
         self.degradation = pipeline.degrading(config.data, config.scale)
         if self.degradation:  # validation as bad as training, the same at every step
+            writers.say('LR is made by config.data.degradation, of training and validation images; LR folders are not read')
             held_out = pipeline.degraded(held_out, self.degradation)
         examples = pipeline.validation_examples(held_out, config.scale, config.data.validation_images, least)
         if not examples:

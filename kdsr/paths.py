@@ -28,6 +28,14 @@ def beside(path, ending):
     return path.with_name(f'.{path.name if len(name) <= LONGEST else hashlib.sha256(name).hexdigest()[:32]}{ending}')
 
 
+def fresh(path):
+    """`path`, expanded, for a new folder; FileExistsError where there is a file, or a folder that has files."""
+    path = expanded(path)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FileExistsError(f"'{path}' has files: choose another --out or delete it first")
+    return path
+
+
 @contextlib.contextmanager
 def written(path, several=False):
     """The hidden name beside `path` by which to write a file or a folder: it becomes `path` when the block ends.

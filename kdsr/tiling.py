@@ -14,6 +14,11 @@ BAND = 2**28  # bytes: a band of a very wide picture has fewer rows
 PIECE = 16  # rows that are resized together
 
 
+def overlapping(radius):
+    """By how many LR pixels tiles overlap, of a network that sees so far (`models.radius`; None: everything)."""
+    return OVERLAP if radius is None else min(radius, OVERLAP)
+
+
 def upscale(fn, image, *, scale, side=SIDE, overlap=OVERLAP, size=None, progress=None):
     """The upscaled image as one array, `[H, W]` or `[H, W, C]` as `image` is and of its dtype; arguments as of `bands`."""
     image = np.asarray(image)

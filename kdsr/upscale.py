@@ -57,7 +57,7 @@ def run(
     jobs, notes = files.plan(inputs, out, suffix=suffix, form=form, recursive=recursive)
     left = [job for job in jobs if not (skip_existing and job.target.is_file())]
     radius = models.radius(network.module)
-    overlap = tiling.OVERLAP if radius is None else min(radius, tiling.OVERLAP)
+    overlap = tiling.overlapping(radius)
     tiling.cuts(tile + 1, tile, overlap)  # too small a tile is an error of all files: raised here
     card, there = network.card, f', {len(jobs) - len(left)} already there' if skip_existing else ''
     writers.say(

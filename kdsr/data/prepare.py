@@ -17,7 +17,7 @@ from PIL import Image
 
 from kdsr import console
 from kdsr.data import cache, degradation_presets, degradations, layouts, records
-from kdsr.paths import expanded, written
+from kdsr.paths import fresh, written
 
 
 def starts(length, size, step):
@@ -59,9 +59,7 @@ def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=No
     """
     if size < 1 or step < 1 or (scale and (size % scale or step % scale)):
         raise ValueError(f'size {size} and step {step} must be positive' + (f' multiples of {scale}' if scale else ''))
-    out = expanded(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"'{out}' has files: choose another --out or delete it first")
+    out = fresh(out)
     items = layouts.entries(path, scale=scale, downscale=downscale, images=images)
     info = {'count': 0, 'size': size, 'step': step, 'downscale': downscale, 'scale': scale, 'source': str(path)}
     info |= {'images': images, 'names': [], 'groups': [], 'shapes': [], 'skipped': []}
@@ -88,9 +86,7 @@ def degrade(path, out, *, preset, seed=0, size=480, downscale=1, images=None, pr
     Raises as `prepare`.
     """
     chosen = degradation_presets.settings(preset=preset, where='--degradation')
-    out, scale = expanded(out), chosen['scale']
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"'{out}' has files: choose another --out or delete it first")
+    out, scale = fresh(out), chosen['scale']
     info = {'degradation': chosen, 'preset': preset, 'seed': seed, 'source': str(path), 'names': [], 'skipped': []}
     items = layouts.entries(path, scale=None, downscale=downscale, images=images)
     with written(out, several=True) as part:

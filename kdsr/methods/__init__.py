@@ -3,7 +3,8 @@
 Beside `make` a method's module has DEFAULTS, the fields of its block: what a config leaves out is taken from there, and what is
 none of them is refused. A network k with an optimiser of its own has the field k_optimizer, {} for that of the student. RANGES
 says what its numbers may be (kdsr.fields), and `unread(cfg)` names the fields that a choice does not read: {'method.pool': why}.
-A module of your own (`method.name='mypkg.distil'`) may go without all three.
+What fields mean stands in kdsr.meanings, of a module of your own in its ABOUT, {field: text}: `--help` beside a config shows it.
+A module of your own (`method.name='mypkg.distil'`) may go without all of them.
 """
 
 import importlib
