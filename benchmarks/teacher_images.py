@@ -8,11 +8,12 @@
 
 Writes OUT/<folder>_teacher/HR (the teacher's images, 8 bits), LR_x<scale>, truth/ (what they imitate; not with --notruth) and
 teacher.json, by which kdsr knows them for a teacher's: it scores against the truth and, in columns of their own, against the
-teacher. Folders that are there are kept. A student that is trained on them is distilled offline: the teacher sees every image
+teacher. Folders that are there are kept; one that was interrupted goes on with the same command. A student that is trained on them is distilled offline: the teacher sees every image
 once, and not every patch of every step.
 """
 
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -22,7 +23,7 @@ from PIL import Image
 from kdsr import commands, console, metrics, models, writers
 from kdsr.data import benchmarks, layouts, sources
 from kdsr.data.resize import downscale
-from kdsr.paths import written
+from kdsr.paths import beside, remove, written
 
 MODEL = flags.DEFINE_string('model', None, 'export, run or shipped name', required=True)
 DATA = flags.DEFINE_list('data', None, 'folders of images or of pairs, comma-separated; @2 halves the images first', required=True)
@@ -44,18 +45,31 @@ def main(_):
         source = sources.folder(folder, scale=s)
         source = source.take(i for i, shape in enumerate(source.shapes) if min(shape) >= s)
         card = {'teacher': MODEL.value, 'scale': s, 'source': folder, **({'truth': 'truth'} if TRUTH.value else {})}
-        show = console.progress(name)
-        with written(target, several=True) as part:
-            for i in range(len(source)):
-                # of a teacher's pictures the truth, where it is known
-                ((stem, lr, hr),) = benchmarks.collect([source.entry(i)], s, downscale, source.where)
-                sr = np.asarray(teacher(np.float32(lr[None]) / np.float32(255)))[0]
-                images = {'HR': np.uint8(np.round(255 * metrics.quantise(sr))), f'LR_x{s}': lr, 'truth': hr}
-                for kind in list(images)[: 2 + TRUTH.value]:
-                    (part / kind).mkdir(parents=True, exist_ok=True)
-                    Image.fromarray(images[kind]).save(part / kind / f'{stem}.png')
-                show(i + 1, len(source))
-            (part / layouts.CARD).write_text(json.dumps(card, indent=1) + '\n')
+        part = beside(target, '.part')
+        enlarge(teacher, source, part, json.dumps(card, indent=1) + '\n', console.progress(name))
+        os.replace(part, target)
+
+
+def enlarge(teacher, source, part, card, show):
+    """Writes what `teacher` makes of `source` to the folder `part`, but for pictures that the same `card` left there."""
+    if not (part / layouts.CARD).is_file() or (part / layouts.CARD).read_text() != card:
+        remove(part)
+        part.mkdir(parents=True)
+        (part / layouts.CARD).write_text(card)
+    s = teacher.scale
+    for i in range(len(source)):
+        if (part / 'HR' / f'{source.names[i]}.png').is_file():
+            continue
+        # of a teacher's pictures the truth, where it is known
+        ((stem, lr, hr),) = benchmarks.collect([source.entry(i)], s, downscale, source.where)
+        sr = np.asarray(teacher(np.float32(lr[None]) / np.float32(255)))[0]
+        images = {f'LR_x{s}': lr, 'truth': hr, 'HR': np.uint8(np.round(255 * metrics.quantise(sr)))}  # HR last: it says the rest is there
+        for kind, image in images.items():
+            if kind != 'truth' or TRUTH.value:
+                (part / kind).mkdir(exist_ok=True)
+                with written(part / kind / f'{stem}.png') as file:
+                    Image.fromarray(image).save(file, 'PNG')
+        show(i + 1, len(source))
 
 
 if __name__ == '__main__':

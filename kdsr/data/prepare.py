@@ -76,12 +76,13 @@ def prepare(path, out, *, size=480, step=240, downscale=1, images=None, scale=No
     return info
 
 
-def degrade(path, out, *, preset, seed=0, size=480, downscale=1, images=None, progress=None):
+def degrade(path, out, *, preset, seed=0, size=480, copies=1, downscale=1, images=None, progress=None):
     """Writes a benchmark of degraded pictures to the new folder `out`: HR/, LR_x4/ and info.json; returns the info.
 
     Args:
-      path, downscale, images: as of `sources.folder`. preset: of degradation_presets.PRESETS. seed: of all that is drawn; the
-        picture's number in the folder is the example's. size: most side of the squares, HR pixels. progress: as of `prepare`.
+      path, downscale, images: as of `sources.folder`. preset: of degradation_presets.PRESETS. seed: of all that is drawn. size: most
+        side of the squares, HR pixels. copies: squares of each picture; copy c of picture i is example `copies * i + c`, called
+        NAME_c where there are several. progress: as of `prepare`.
 
     Raises as `prepare`.
     """
@@ -99,10 +100,13 @@ def degrade(path, out, *, preset, seed=0, size=480, downscale=1, images=None, pr
                 info['skipped'].append([entry.name, reason or 'smaller than 16 LR pixels'])
                 logging.warning('%s skipped: %s', *info['skipped'][-1])
                 continue
-            lr, hr = degradations.degrade(image[0], chosen, seed, number, side)
-            Image.fromarray(hr).save(part / 'HR' / f'{entry.name}.png')
-            Image.fromarray(lr).save(part / f'LR_x{scale}' / f'{entry.name}.png')
-            info['names'].append(entry.name)
+            for copy in range(copies):
+                # of several folders, their names are in the pictures'
+                name = entry.name.replace('/', '_') + (f'_{copy}' if copies > 1 else '')
+                lr, hr = degradations.degrade(image[0], chosen, seed, copies * number + copy, side)
+                Image.fromarray(hr).save(part / 'HR' / f'{name}.png')
+                Image.fromarray(lr).save(part / f'LR_x{scale}' / f'{name}.png')
+                info['names'].append(name)
             if progress:
                 progress(number + 1, len(items))
         if not info['names']:
@@ -149,6 +153,7 @@ def define_flags():
     presets = sorted(degradation_presets.PRESETS)
     flags.DEFINE_enum('degradation', None, presets, 'write a benchmark of pictures that are degraded so')
     flags.DEFINE_integer('seed', 0, 'of the degradation', lower_bound=0)
+    flags.DEFINE_integer('copies', 1, 'degraded squares of each picture', lower_bound=1)
 
 
 def main(argv):
@@ -157,7 +162,7 @@ def main(argv):
     if len(argv) != 2:
         raise ValueError(f'give one SOURCE folder, not {len(argv) - 1}: python -m kdsr.data.prepare SOURCE --out=DIR')
     if flag.degradation:
-        options = {'preset': flag.degradation, 'seed': flag.seed, 'size': flag.size, 'downscale': flag.downscale}
+        options = {'preset': flag.degradation, **{name: flag[name].value for name in ('seed', 'size', 'copies', 'downscale')}}
         info = degrade(argv[1], flag.out, images=flag.images, progress=console.progress('degrading'), **options)
         print(f'{len(info["names"])} pictures in {flag.out}, {len(info["skipped"])} skipped')
         return
