@@ -8,8 +8,8 @@
 
 Writes OUT/<folder>_teacher/HR (the teacher's images, 8 bits), LR_x<scale>, truth/ (what they imitate; not with --notruth) and
 teacher.json, by which kdsr knows them for a teacher's: it scores against the truth and, in columns of their own, against the
-teacher. Folders that are there are kept; one that was interrupted goes on with the same command. A student that is trained on them is distilled offline: the teacher sees every image
-once, and not every patch of every step.
+teacher. Folders that are there are kept; one that was interrupted goes on with the same command. A student that is trained on them
+is distilled offline: the teacher sees every image once, and not every patch of every step.
 """
 
 import json
@@ -63,7 +63,11 @@ def enlarge(teacher, source, part, card, show):
         # of a teacher's pictures the truth, where it is known
         ((stem, lr, hr),) = benchmarks.collect([source.entry(i)], s, downscale, source.where)
         sr = np.asarray(teacher(np.float32(lr[None]) / np.float32(255)))[0]
-        images = {f'LR_x{s}': lr, 'truth': hr, 'HR': np.uint8(np.round(255 * metrics.quantise(sr)))}  # HR last: it says the rest is there
+        images = {
+            f'LR_x{s}': lr,
+            'truth': hr,
+            'HR': np.uint8(np.round(255 * metrics.quantise(sr))),
+        }  # HR last: it says the rest is there
         for kind, image in images.items():
             if kind != 'truth' or TRUTH.value:
                 (part / kind).mkdir(exist_ok=True)

@@ -3,6 +3,7 @@
     python -m kdsr.main --config=experiments/realesrgan.py                   # demo: the shipped light_x4 learns to clean
     python -m kdsr.main --config=experiments/realesrgan.py:paper --config.data.path=DF2K --config.student_init=EXPORT
     python -m kdsr.main --config=experiments/realesrgan.py:paper,srvgg --config.data.path=DF2K
+    python -m kdsr.main --config=experiments/realesrgan.py:shipped           # photo_x4, by a large network's pictures
     python -m kdsr.main --config=experiments/realesrgan.py:smoke             # half a minute
 
 LR is made by twice blur, resize, noise and JPEG (`python -m kdsr.data.degradations PHOTO --out=sheet.png` shows it); L1 and the
@@ -101,6 +102,37 @@ def paper(network='rrdb'):
     )
 
 
+def shipped():
+    """The photo_x4 of this package: a large network's pictures of degraded photographs, in runs/taught, are its ground truth."""
+    return recipes.base(
+        student=recipes.model('srvgg', features=64, blocks=16),
+        method=method({'network': 'vgg16', 'tap': VGG16, 'norm': 'l1', 'weight': 1.0}, features=16) | {'sharpen': False},
+        student_init='stage:l1/student',
+        data=recipes.folder('runs/taught/photos_teacher,runs/taught/bsds_teacher', validation_images=8),
+        patch=32,
+        batch_size=8,
+        steps=1800,
+        ema_decay=0.995,
+        log_every=25,
+        eval_every=300,
+        save_every=100,
+        export='latest',
+        optimizer=recipes.adam(1e-4, b2=0.99),
+        stages=(
+            recipes.block(
+                name='l1',
+                export='best',
+                method={'name': 'supervised', 'loss': 'l1'},
+                student_init='teachers/animevideo',
+                batch_size=16,
+                steps=1500,
+                optimizer=recipes.adam(4e-4, b2=0.99, schedule='cosine', final_rate=0.1, warmup=50),
+            ),
+            recipes.block(name='gan'),
+        ),
+    )
+
+
 def smoke():
     """`demo` with six steps of a tiny network in each stage: shows that everything works."""
     config = demo()
@@ -114,4 +146,4 @@ def smoke():
     return config
 
 
-RECIPES = (demo, paper, smoke)
+RECIPES = (demo, paper, shipped, smoke)

@@ -10,6 +10,7 @@ COMMANDS = {  # module, what it does, whether its first argument is a config
     'train': ('main', 'trains a recipe: kdsr train fakd:smoke', True),
     'upscale': ('upscale', 'enlarges pictures: kdsr upscale photo.jpg --out=large', False),
     'evaluate': ('evaluate', 'scores a model: kdsr evaluate --model=light_x4 --data=Set5', False),
+    'compare': ('compare', 'upscalers side by side on your pictures: kdsr compare photos --models=A,B --out=page', False),
     'export': ('export', 'writes a model for other runtimes: kdsr export light_x4 --to=stablehlo --out=files', False),
     'convert': ('convert', 'takes weights of other frameworks: kdsr convert net.pth --out=teachers/net', False),
     'report': ('report', 'runs as a table, curves and crops: kdsr report runs --out=report', False),

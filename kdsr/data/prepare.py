@@ -80,8 +80,8 @@ def degrade(path, out, *, preset, seed=0, size=480, copies=1, downscale=1, image
     """Writes a benchmark of degraded pictures to the new folder `out`: HR/, LR_x4/ and info.json; returns the info.
 
     Args:
-      path, downscale, images: as of `sources.folder`. preset: of degradation_presets.PRESETS. seed: of all that is drawn. size: most
-        side of the squares, HR pixels. copies: squares of each picture; copy c of picture i is example `copies * i + c`, called
+      path, downscale, images: as of `sources.folder`. preset: of degradation_presets.PRESETS. seed: of all that is drawn. size:
+        most side of the squares, HR pixels. copies: squares of each picture; copy c of picture i is example `copies * i + c`, called
         NAME_c where there are several. progress: as of `prepare`.
 
     Raises as `prepare`.
