@@ -537,5 +537,9 @@ def test_a_degraded_benchmark_is_the_same_each_time_and_evaluate_takes_it(tmp_pa
         assert 0.2 < np.abs(np.int16(lr) - imresize(hr, 1 / 4, border='replicate', round_between=True)).mean() < 20
     with pytest.raises(FileExistsError, match='has files'):
         prepare.degrade(str(tmp_path / 'photos'), tmp_path / 'one', preset='jpeg')
+    both = prepare.degrade(f'{tmp_path / "photos"},{tmp_path / "one/HR"}', tmp_path / 'both', preset='jpeg', copies=2)
+    examples = {name: lr for name, lr, _ in benchmarks.read(tmp_path / 'both', 4)}
+    assert len(both['names']) == len(examples) == 12 and all(name[-2:] in ('_0', '_1') for name in examples)
+    assert len({lr.tobytes() for lr in examples.values()}) == 12  # each square is drawn anew
     with pytest.raises(ValueError, match="--degradation.preset='jpg' is unknown, did you mean 'jpeg'"):
         prepare.degrade(str(tmp_path / 'photos'), tmp_path / 'three', preset='jpg')

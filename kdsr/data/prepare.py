@@ -81,8 +81,8 @@ def degrade(path, out, *, preset, seed=0, size=480, copies=1, downscale=1, image
 
     Args:
       path, downscale, images: as of `sources.folder`. preset: of degradation_presets.PRESETS. seed: of all that is drawn. size:
-        most side of the squares, HR pixels. copies: squares of each picture; copy c of picture i is example `copies * i + c`, called
-        NAME_c where there are several. progress: as of `prepare`.
+        most side of the squares, HR pixels. copies: squares of each picture; copy c of picture i is example `copies * i + c`,
+        called NAME_c where there are several. progress: as of `prepare`.
 
     Raises as `prepare`.
     """
