@@ -106,7 +106,8 @@ def shipped():
     """The photo_x4 of this package: a large network's pictures of degraded photographs, in runs/taught, are its ground truth."""
     return recipes.base(
         student=recipes.model('srvgg', features=64, blocks=16),
-        method=method({'network': 'vgg16', 'tap': VGG16, 'norm': 'l1', 'weight': 1.0}, features=16) | {'sharpen': False},
+        method=method({'network': 'vgg16', 'tap': VGG16, 'norm': 'l1', 'weight': 1.0}, features=16)
+        | {'sharpen': False, 'w_colour': 1.0},
         student_init='stage:l1/student',
         data=recipes.folder('runs/taught/photos_teacher,runs/taught/bsds_teacher', validation_images=8),
         patch=32,

@@ -89,6 +89,7 @@ METHODS = {
         'w_adv': 'weight of the adversarial term; 0: no discriminator',
         **_GAN,
         'sharpen': 'whether pixel and content terms look at the sharpened HR image, and the critic at the plain one (Real-ESRGAN)',
+        'w_colour': 'weight of how far a patch moves from the mean colour of LR; 0 leaves it out',
     },
     'srgan_kd': {
         'technique': "'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan', or 'none': the same without a teacher",

@@ -20,6 +20,7 @@ DEFAULTS = {
     'disc_init': '',
     'disc_optimizer': {},
     'sharpen': False,
+    'w_colour': 0.0,
 }
 RANGES = {'pixel_range': fields.ABOVE_0}
 
@@ -43,7 +44,8 @@ def make(cfg):
     discriminator: see kdsr.critics. w_adv, adversarial: weight and kind ('vanilla', 'lsgan', 'hinge', 'relativistic') of the game;
     w_adv 0 trains without a critic. disc_init: export that the critic starts from, '' for a new one. disc_optimizer: its optimiser
     block, {} for `cfg.optimizer`. sharpen: pixel and content terms look at the sharpened HR image, the critic at the plain one, as
-    Real-ESRGAN has it.
+    Real-ESRGAN has it. w_colour: weight of how far the mean of a patch's channels moves from LR's, since the other terms let
+    colours drift (xinntao/Real-ESRGAN#745).
     """
     m = cfg.method
     pixels = fields.chosen('config.method.pixel', m.pixel, pixel.KINDS, own=True)
@@ -58,6 +60,9 @@ def make(cfg):
         aim = sharpening.sharpened_batch(hr) if m.sharpen else hr
         parts = {'content': perceive(ctx.frozen['features'], sr, aim), m.pixel: pixels(m.pixel_range * sr, m.pixel_range * aim)}
         loss, moved = parts['content'] + m.w_pixel * parts[m.pixel], {'student': moved}
+        if m.w_colour:
+            parts['colour'] = pixel.l1(sr.mean((1, 2)), ctx.batch.lr.mean((1, 2)))
+            loss += m.w_colour * parts['colour']
         if not disc:
             return {'student': loss}, (moved, parts)
         real, fake, moved['disc'] = critics.judged(disc.module, params['disc'], ctx.vars['disc'], hr, sr, axis)
