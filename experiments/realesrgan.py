@@ -112,13 +112,13 @@ def shipped():
         data=recipes.folder('runs/taught/photos_teacher,runs/taught/bsds_teacher', validation_images=8),
         patch=32,
         batch_size=8,
-        steps=1800,
+        steps=1000,
         ema_decay=0.995,
         log_every=25,
         eval_every=300,
         save_every=100,
         export='latest',
-        optimizer=recipes.adam(1e-4, b2=0.99),
+        optimizer=recipes.adam(2e-4, b2=0.99, schedule='cosine', final_rate=0.1, warmup=25),
         stages=(
             recipes.block(
                 name='l1',
