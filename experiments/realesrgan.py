@@ -12,8 +12,11 @@ starts from, and teachers/vgg19 is torchvision's VGG19, converted. It differs fr
 
     field                here     released
     data                 one      several scaled copies of each picture, cut into pieces of 400x400
-    draws of resizes     each     one for a batch, mixed by a pool of pairs
+    draws of resizes     each     one for a batch, mixed by a pool of pairs: degradation.draws=batch, degradation.pool=576
     steps of a player    joint    the generator's first, the discriminator's after it on the same images
+
+where draws and pool are set as --config.data.degradation.draws=batch; both go together. On a GPU --config.data.workers=8 has
+processes make LR, 32 to 43 images a second and core.
 """
 
 from kdsr import recipes

@@ -61,7 +61,7 @@ def to_json(config):
 # What may differ between a run and its continuation: nothing that changes weights or metrics.
 CHANGEABLE = ('name', 'benchmarks', 'save_every', 'wandb')
 # What a continuation may change besides: what is measured, how often, and how fast; no weights.
-RESUMABLE = (*CHANGEABLE, 'data.threads', 'data.cache_dir', 'data.validation_images', 'log_every')
+RESUMABLE = (*CHANGEABLE, 'data.threads', 'data.workers', 'data.cache_dir', 'data.validation_images', 'log_every')
 
 
 RETIRED = ('interpolate',)  # fields of older runs that nothing reads any more; they never changed weights

@@ -36,6 +36,7 @@ DATA = {
     'cache_dir': "where decoded images go; '' $KDSR_CACHE/images or ~/.cache/kdsr/images",
     'validation_images': 'of those held out, how many are scored while training',
     'threads': 'that cut and turn patches; changes no weights',
+    'workers': 'processes that make batches instead of threads, for degraded LR on a fast device; 0: none; changes no weights',
     'augment': "how patches are turned: 'dihedral' (8 symmetries), 'mirror' (left and right alone) or 'none'",
     'degradation': 'of LR: {} is a plain reduction; else preset (realesrgan, mild, jpeg, bicubic) and fields that differ from it',
     'colour': "'rgb', or 'y' for networks of one channel",

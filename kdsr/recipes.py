@@ -188,7 +188,8 @@ def data(source, **values):
     made = {'source': source, 'path': '', 'images': '', 'downscale': 1, 'name': '', 'split': 'train', 'cache_dir': ''}
     # colour: of training batches, 'rgb', or 'y' for networks of one channel; validation and benchmarks are RGB
     # training: False where a method reads no images, and the source is only for validation
-    made |= {'validation_images': 8, 'threads': 2, 'augment': 'dihedral', 'degradation': {}, 'colour': 'rgb', 'training': True}
+    made |= {'validation_images': 8, 'threads': 2, 'workers': 0, 'augment': 'dihedral', 'degradation': {}}
+    made |= {'colour': 'rgb', 'training': True}
     return ml_collections.ConfigDict({**made, **values})
 
 

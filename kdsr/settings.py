@@ -243,7 +243,9 @@ def unread(stage):
     if data.source == 'array_record':
         found['data.cache_dir'] = "data.source='array_record' is read from disk"
     if not data.training:
-        found['data.augment'] = 'data.training=False: no image is trained on'
+        found |= dict.fromkeys(('data.augment', 'data.workers'), 'data.training=False: no image is trained on')
+    elif data.get('workers'):
+        found['data.threads'] = f'with data.workers={data.workers} processes make the batches'
     return found | optim.unread(stage.optimizer, 'optimizer') | methods.unread(stage)
 
 

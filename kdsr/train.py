@@ -62,8 +62,8 @@ def loop(config, workdir, method, outcome, saved, closing, before):
     progress = writers.Progress(start, config.steps, config.batch_size, log, config.eval_every, config.save_every)
     batches = pipeline.train_batches(
         outcome.training, scale=config.scale, patch=config.patch, batch=config.batch_size, seed=config.seed, start=start,
-        process_index=jax.process_index(), process_count=jax.process_count(),
-        augment=config.data.augment, colour=config.data.colour, threads=config.data.threads, degradation=outcome.degradation,
+        process_index=jax.process_index(), process_count=jax.process_count(), degradation=outcome.degradation,
+        augment=config.data.augment, colour=config.data.colour, threads=config.data.threads, workers=config.data.workers,
     )  # fmt: skip
     closing.callback(batches.close)
     step_fn = parallel.pmapped(method.step)

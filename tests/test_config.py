@@ -145,8 +145,8 @@ WRONG = {
         scale=0 scale=-1 scale=many scale=1.5 patch=0 patch=-1 patch=many patch=1.5 batch_size=0 batch_size=-1 batch_size=1.5
         steps=0 steps=-1 steps=many steps=1.5 log_every=0 log_every=-1 log_every=x eval_every=0 eval_every=-1 eval_every=x
         save_every=0 save_every=-1 save_every=1e3 seed=-1 seed=4294967296 seed=18446744073709551616 seed=x
-        dtype=float8 export=all export_dtype=int8 lpips=squeeze data.colour=grey ema_decay=1
-        ema_decay=-0.1 optimizer.name=adm optimizer.schedule=linear data.augment=perhaps data.threads=x data.training=3
+        data.threads=x data.workers=-1 dtype=float8 export=all export_dtype=int8 lpips=squeeze data.colour=grey ema_decay=1
+        ema_decay=-0.1 optimizer.name=adm optimizer.schedule=linear data.augment=perhaps data.workers=x data.training=3
         optimizer.learning_rate=-1 optimizer.learning_rate=0 optimizer.learning_rate=nan optimizer.learning_rate=inf
         optimizer.learning_rate=fast optimizer.learning_rate=1e-3,1e-4 optimizer.eps=0 optimizer.eps=-1 optimizer.b1=1
         optimizer.b1=-0.1 optimizer.b2=2 optimizer.clip=-1 optimizer.warmup=-1 optimizer.warmup=1.5 optimizer.accumulate=0
@@ -188,6 +188,7 @@ UNREAD = {
         optimizer.decay=0.1 optimizer.milestones=1,2 method.pool=2 method.pool_type=avg method.transforms=instance&method.eps=1e-3
         optimizer.name=sgd&optimizer.b1=0.5 method.w_affinity=0&method.transforms=spatial data.source=embedded&data.path=photos
         data.source=embedded&data.images=1-8 data.source=array_record&data.downscale=2
+        data.workers=2&data.threads=4
         """,
     'srgan_kd': """
         method.technique=gan2g&method.w_adv=1 method.technique=gan2g&method.discriminator.features=8
@@ -195,7 +196,7 @@ UNREAD = {
         method.technique=gan2g_al&method.w_adv_teacher=1
         """,
     'data_free': """
-        method.images=noise&method.latent=3 method.images=noise&method.optimizer.b1=0.1 patch=9 data.augment=none
+        method.images=noise&method.latent=3 method.images=noise&method.optimizer.b1=0.1 patch=9 data.augment=none data.workers=2
         method.images=data&method.student_steps=1&method.size=24
         """,
 }

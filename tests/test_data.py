@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import struct
@@ -16,7 +17,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from kdsr.data import benchmarks, cache, layouts, pipeline, prepare, records, sources
+from kdsr.data import benchmarks, cache, examples, layouts, pipeline, prepare, records, sources
 from kdsr.data.images import read_rgb
 from kdsr.data.resize import downscale, imresize
 
@@ -65,7 +66,7 @@ def test_lr_of_every_crop_is_the_crop_of_the_whole_lr(scale):
     whole = downscale(hr, scale)
     for y in range(13 - 5 + 1):  # with y or x = 0 and = last the crop touches the border
         for x in range(11 - 5 + 1):
-            assert np.array_equal(pipeline.lr_crop(hr, y, x, 5, scale), whole[y : y + 5, x : x + 5])
+            assert np.array_equal(examples.lr_crop(hr, y, x, 5, scale), whole[y : y + 5, x : x + 5])
 
 
 @pytest.mark.parametrize('scale', SCALES)
@@ -79,7 +80,7 @@ def test_pairs_stay_aligned_in_all_8_symmetries(scale, paired):
     lr = noise(9, 8, seed=1) if paired else None
     seen, places = set(), set()
     for seed in range(200):
-        small, large = pipeline.crop_pair(hr, lr, scale, patch, np.random.default_rng(seed))
+        small, large = examples.crop_pair(hr, lr, scale, patch, np.random.default_rng(seed))
         assert small.shape == (patch, patch, 3) and large.shape == (patch * scale, patch * scale, 3)
         transposed = large[0, 0, 0] == large[1, 0, 0]
         if transposed:
@@ -472,8 +473,8 @@ def photographs(tmp_path_factory):
     return sources.folder(str(tiny.folder(tmp_path_factory.mktemp('degraded'), count=3, height=120, width=100)), scale=4)
 
 
-def degraded(source, **values):
-    chosen = pipeline.degrading({'degradation': {'preset': 'realesrgan', 'canvas': 0}}, 4)
+def degraded(source, block=(), **values):
+    chosen = pipeline.degrading({'degradation': {'preset': 'realesrgan', 'canvas': 0, **dict(block)}}, 4)
     return pipeline.train_batches(source, scale=4, patch=8, batch=4, seed=3, degradation=chosen, **{'threads': 0, **values})
 
 
@@ -498,6 +499,37 @@ def test_degraded_pairs_are_turned_together(photographs):
         for a, b in ((plain.lr[i], mirrored.lr[i]), (plain.hr[i], mirrored.hr[i])):
             np.testing.assert_array_equal(a, b[:, ::-1] if other else b)
     assert any(turned)
+
+
+@pytest.mark.parametrize(('pool', 'reached', 'away'), [(192, 4.0, 1.25), (576, 11.85, 3.97)])
+def test_a_pool_mixes_batches_as_far_as_is_said(pool, reached, away):
+    """Of 48: how many source batches a batch has, and from how far. The queue of 192 pairs of the release: 11.2 and 4.0."""
+    size, m = 48, pool // 48
+    numbers = np.array([examples.pooled(pool, 0, place) for place in range(40 * pool)])
+    assert all(sorted(window) == list(range(pool * w, pool * w + pool)) for w, window in enumerate(numbers.reshape(40, pool)))
+    source = numbers.reshape(-1, size) // size
+    different = np.mean([len(set(batch)) for batch in source])
+    distance = np.abs(source - np.arange(len(source))[:, None]).mean()
+    assert m * (1 - math.comb(pool - size, size) / math.comb(pool, size)) == pytest.approx(reached, abs=0.005)
+    assert different == pytest.approx(reached, abs=0.1) and (m * m - 1) / (3 * m) == pytest.approx(away, abs=0.005)
+    assert distance == pytest.approx(away, rel=0.03)
+    assert (numbers[:pool] % pool).tolist() != (numbers[pool : 2 * pool] % pool).tolist()  # each window has a shuffle of its own
+    assert [examples.pooled(0, 0, place) for place in (0, 7)] == [0, 7]
+
+
+def test_pooled_batches_hold_the_pairs_of_their_window_and_resume(photographs):
+    """From any start, by one process or two; together the same pairs as without a pool."""
+    options = {'draws': 'batch', 'pool': 12}
+    pooled = list(itertools.islice(degraded(photographs, options), 6))
+    plain = list(itertools.islice(degraded(photographs, {'draws': 'batch'}), 6))
+    pairs = lambda batches: sorted(lr.tobytes() + hr.tobytes() for b in batches for lr, hr in zip(b.lr, b.hr, strict=True))
+    assert pairs(pooled[:3]) == pairs(plain[:3]) and pairs(pooled[3:]) == pairs(plain[3:]) and pairs(pooled[:1]) != pairs(plain[:1])
+    np.testing.assert_array_equal(next(degraded(photographs, options, start=4)).lr, pooled[4].lr)
+    halves = [next(degraded(photographs, options, start=5, process_index=p, process_count=2)).hr for p in range(2)]
+    np.testing.assert_array_equal(np.concatenate(halves), pooled[5].hr)
+    for pool in (4, 10):
+        with pytest.raises(ValueError, match=rf'config.data.degradation.pool={pool} must be several batches of 4: 48, or 0'):
+            degraded(photographs, {'draws': 'batch', 'pool': pool})
 
 
 def test_validation_is_as_bad_as_training_and_always_the_same(photographs):

@@ -341,11 +341,39 @@ def test_settings_name_the_field_that_is_wrong():
         ({'last': {'modes': ('cubic',)}}, "last.modes='cubic' is unknown, did you mean 'bicubic'"),
         ({'first': {'up': 0.5}}, 'first: up and down'),
         ({'codec': 'pillow'}, "codec='pillow' is unknown"),
+        ({'draws': 'bach'}, "draws='bach' is unknown, did you mean 'batch'"),
+        ({'pool': 576}, "pool=576 mixes batches .* leave it out, or set config.data.degradation.draws='batch'"),
     ):
         with pytest.raises(ValueError, match=message):
             settings(block)
     with pytest.raises(ValueError, match="preset='realesrgn' is unknown, did you mean 'realesrgan'"):
         settings(preset='realesrgn')
+
+
+def test_a_batch_shares_what_the_released_code_draws_once():
+    """As released: sizes, modes, kinds of noise and the order of the end once; kernels and amounts for each example."""
+    chosen = settings({'draws': 'batch'})
+    batch = [draw(chosen, generator(0, number), np.random.default_rng(9)) for number in range(400)]
+    rounds = lambda d: [(o.kernel is None, o.ratio, o.mode, o.noise) for o in (d.first, d.second)]
+    assert len({(*rounds(d), d.last.mode, d.last.jpeg_last, d.place[2:]) for d in batch}) == 1
+    for own in (lambda d: d.first.kernel, lambda d: d.first.amount, lambda d: d.first.quality, lambda d: d.second.amount):
+        assert len({own(d) for d in batch}) == 400
+    assert len({d.place[:2] for d in batch}) == len({d.last.quality for d in batch}) == 400
+    agree([d.first.grey for d in batch], {True: 0.4, False: 0.6})
+    agree([d.last.kernel is None for d in batch], {True: 0.2, False: 0.8})
+    alone = [draw(chosen, generator(0, number), np.random.default_rng(number)) for number in range(2000)]
+    agree([d.second.kernel is None for d in alone], {True: 0.2, False: 0.8})
+    agree([d.second.noise for d in alone], {'gaussian': 1, 'poisson': 1})
+    uniform([d.second.ratio for d in alone if d.second.ratio < 1], 0.3, 1)
+
+
+def test_only_draws_of_a_batch_know_their_batch():
+    image, own, shared = photo(), settings(), settings({'draws': 'batch'})
+    for _ in range(2):
+        lr, hr = degrade(image, own, 1, 5, 16, batch=3)
+        np.testing.assert_array_equal(lr, degrade(image, own, 1, 5, 16)[0])
+        np.testing.assert_array_equal(lr, degrade(image, shared, 1, 5, 16)[0])
+        assert (degrade(image, shared, 1, 5, 16, batch=3)[0] != degrade(image, shared, 1, 5, 16, batch=4)[0]).any()
 
 
 def test_captions_tell_what_was_drawn():

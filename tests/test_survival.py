@@ -154,6 +154,27 @@ def test_degraded_images_and_spectral_vectors_survive_a_kill_bit_for_bit(room):
 
 
 @pytest.mark.slow
+def test_workers_die_with_a_killed_trainer_and_change_nothing(room):
+    """Killed on the way with two processes that make LR, and gone on with threads; it equals a run with threads alone."""
+    whole, killed = room / 'threads_whole', room / 'workers_killed'
+    finish(start(room, whole, method='realesrgan'))
+    process = start(room, killed, '--config.data.workers=2', method='realesrgan')
+    wait_for(lambda: steps_done(killed) >= 10, process)
+    children = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text().split()
+    workers = [pid for pid in children if b'kdsr.data' in pathlib.Path(f'/proc/{pid}/cmdline').read_bytes()]
+    assert len(workers) == 2
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    deadline = time.time() + 5
+    while any(pathlib.Path(f'/proc/{pid}').exists() for pid in workers) and time.time() < deadline:
+        time.sleep(0.05)
+    assert not any(pathlib.Path(f'/proc/{pid}').exists() for pid in workers)
+    _, err = finish(start(room, killed, method='realesrgan'))
+    assert 'going on with data.workers=0 (was 2)' in err
+    same_files(killed, whole)
+
+
+@pytest.mark.slow
 def test_a_growing_student_survives_a_kill_bit_for_bit(room):
     """Data-free distillation, killed between the two steps in which a block joins: the student and all generators."""
     killed, kept = killed_on_the_way(room, 'data_free')

@@ -42,7 +42,7 @@ class Decoded(NamedTuple):
     """What the cache holds.
 
     names: of the readable images, in the order of the entries. shapes: (H, W) of each HR.
-    read(i) -> (hr, lr or None): read-only views of the mapped file, safe from many threads.
+    read(i) -> (hr, lr or None): read-only views of the mapped file, safe from many threads, and for pickle.
     skipped: [(name, reason)] of the unreadable ones.
     """
 
@@ -50,6 +50,35 @@ class Decoded(NamedTuple):
     shapes: tuple[tuple[int, int], ...]
     read: Callable[[int], tuple[np.ndarray, np.ndarray | None]]
     skipped: list[tuple[str, str]]
+
+
+class Mapped:
+    """The images of a cache file: `mapped(i)` is (hr, lr or None). Pickle takes the path; another process maps the file itself."""
+
+    def __init__(self, path, index, pixels):
+        self.path, self.index, self.pixels = path, index, pixels
+
+    def __call__(self, i):
+        image = self.index['images'][i]
+        return self.view(image['hr']), self.view(image['lr'])
+
+    def view(self, place):
+        """uint8 `[H, W, 3]` at [offset, H, W], or None of None."""
+        if place is None:
+            return None
+        offset, h, w = place
+        return self.pixels[offset : offset + h * w * 3].reshape(h, w, 3)
+
+    def __reduce__(self):
+        return mapped_again, (self.path, self.index)
+
+
+def mapped_again(path, index):
+    """`Mapped` in another process; OSError where the file is no longer the one with this `index`."""
+    found = _open(path)
+    if found is None or found[0] != index:
+        raise OSError(f'{path} has changed since the run began, because a picture has: start the run again')
+    return Mapped(path, *found)
 
 
 def default_dir():
@@ -84,20 +113,12 @@ def decoded(entries, cache_dir=None):
                 'or set KDSR_CACHE to a folder with room'
             ) from e
         found = _open(path)
-    index, pixels = found
-    images = index['images']
-
-    def view(place):
-        if place is None:
-            return None
-        offset, h, w = place
-        return pixels[offset : offset + h * w * 3].reshape(h, w, 3)
-
+    images = found[0]['images']
     return Decoded(
         names=tuple(i['name'] for i in images),
         shapes=tuple((i['hr'][1], i['hr'][2]) for i in images),
-        read=lambda i: (view(images[i]['hr']), view(images[i]['lr'])),
-        skipped=[tuple(s) for s in index['skipped']],
+        read=Mapped(path, *found),
+        skipped=[tuple(s) for s in found[0]['skipped']],
     )
 
 

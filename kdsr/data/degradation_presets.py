@@ -58,6 +58,8 @@ REALESRGAN = {
     'canvas': 400,  # HR pixels: least side of the piece that is degraded, of which the crop is a part; 0: as small as can be
     'sharpen': True,  # degrade the sharpened image
     'codec': 'formula',  # of JPEG: theirs, or 'file' for that of files
+    'draws': 'example',  # or 'batch': as released, a batch shares what degradations.draw says, and `pool` mixes batches
+    'pool': 0,  # of 'batch': pairs that are shuffled together, several batches (theirs reaches as far as 12 do); 0: none
     'first': FIRST,
     'second': SECOND,
     'last': LAST,
@@ -90,7 +92,8 @@ PRESETS = {
 SHARES = ('blur', 'sinc', 'up', 'down', 'noise', 'gaussian', 'grey', 'jpeg', 'jpeg_last')
 RANGES = {f'{part}.{name}': (0.0, 1.0) for part in ('first', 'second', 'last') for name in SHARES}
 RANGES |= {f'{part}.families.{name}': (0.0, 1.0) for part in ('first', 'second') for name in kernels.FAMILIES}
-RANGES |= {'scale': (1, 64), 'canvas': (0, 1 << 16)}
+RANGES |= {'scale': (1, 64), 'canvas': (0, 1 << 16), 'pool': (0, 1 << 20)}
+DRAWS = ('example', 'batch')
 
 
 def settings(block=None, preset='realesrgan', where='config.data.degradation'):
@@ -101,6 +104,11 @@ def settings(block=None, preset='realesrgan', where='config.data.degradation'):
     defaults = copy.deepcopy(fields.chosen(f'{where}.preset', preset, PRESETS))
     found = fields.filled(block or {}, defaults, where, RANGES)
     fields.chosen(f'{where}.codec', found['codec'], jpeg.CODECS)
+    if fields.chosen(f'{where}.draws', found['draws'], DRAWS) == 'example' and found['pool']:
+        raise ValueError(
+            f"{where}.pool={found['pool']} mixes batches whose examples share draws, and with draws='example' none do: "
+            f"leave it out, or set {where}.draws='batch'"
+        )
     for part in ('first', 'second', 'last'):
         for name, value in found[part].items():
             path = f'{where}.{part}.{name}'

@@ -5,8 +5,9 @@
 draws 16 degradations of one photograph and tells what was drawn.
 
 Wang et al., Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data, ICCVW 2021: twice blur, resize, noise
-and JPEG, then a resize to LR, ringing (sinc) and JPEG. Theirs draws the resizes once for a batch; here everything is drawn for each
-example, so that no pool of pairs is needed to mix them.
+and JPEG, then a resize to LR, ringing (sinc) and JPEG. Here everything is drawn for each example. Their code draws once for a batch
+what decides the sizes and the order of operations (SHARED below): `draws='batch'` does that, and `pool` mixes the pairs of batches
+(kdsr.data.examples.pooled).
 """
 
 import math
@@ -55,12 +56,31 @@ class Drawn(NamedTuple):
     place: tuple
 
 
-def draw(chosen, rng):
-    """A `Drawn` of the settings `chosen`; `rng` is a numpy Generator."""
-    return Drawn(_order(chosen['first'], rng), _order(chosen['second'], rng), _last(chosen['last'], rng), tuple(rng.random(4)))
+SHARED = ('blur', 'ratio', 'mode', 'noise', 'kind')  # of a round; by `draws='batch'`
 
 
-def _order(block, rng):
+def draw(chosen, rng, shared=None):
+    """A `Drawn` of the settings `chosen`; `rng` is a numpy Generator.
+
+    shared: a second one, in the same state for all examples of a batch. Of it are then the draws that the released code makes once
+    for a batch: whether a round blurs, its resize and its kind of noise; the last resize and the place of the last JPEG; and where
+    the crop is in the canvas. Kernels, amounts, qualities, grey or not, and the sinc at the end are each example's.
+    """
+    first, second, last, place = _all(chosen, rng)
+    if shared is not None:
+        *rounds, end, crop = _all(chosen, shared)
+        first, second = (own | {name: common[name] for name in SHARED} for own, common in zip((first, second), rounds, strict=True))
+        last = last._replace(mode=end.mode, jpeg_last=end.jpeg_last)
+        place = place[:2] + crop[2:]
+    return Drawn(_order(first), _order(second), last, place)
+
+
+def _all(chosen, rng):
+    # The same numbers are drawn whether they are used or not, so that one does not hang on another.
+    return _round_of(chosen['first'], rng), _round_of(chosen['second'], rng), _last(chosen['last'], rng), tuple(rng.random(4))
+
+
+def _round_of(block, rng):
     blur, kernel = rng.random() < block['blur'], kernels.drawn(rng, block)
     resize = rng.random()
     least, most = block['ratio']
@@ -71,7 +91,14 @@ def _order(block, rng):
     kind = 'gaussian' if rng.random() < block['gaussian'] else 'poisson'
     amounts = {'gaussian': rng.uniform(*block['gaussian_sigma']), 'poisson': rng.uniform(*block['poisson_scale'])}
     grey, jpeg, quality = rng.random() < block['grey'], rng.random() < block['jpeg'], rng.uniform(*block['quality'])
-    return Order(kernel if blur else None, ratio, mode, kind if noise else '', amounts[kind], bool(grey), quality if jpeg else None)
+    drawn = {'blur': blur, 'kernel': kernel, 'ratio': ratio, 'mode': mode, 'noise': noise, 'kind': kind, 'amounts': amounts}
+    return {**drawn, 'grey': bool(grey), 'quality': quality if jpeg else None}
+
+
+def _order(drawn):
+    kernel, kind = drawn['kernel'] if drawn['blur'] else None, drawn['kind']
+    noise = kind if drawn['noise'] else ''
+    return Order(kernel, drawn['ratio'], drawn['mode'], noise, drawn['amounts'][kind], drawn['grey'], drawn['quality'])
 
 
 def _last(block, rng):
@@ -88,7 +115,7 @@ def generator(seed, number):
     return np.random.default_rng(np.random.SeedSequence((seed, number)))
 
 
-def degrade(hr, chosen, seed, number, lr_side):
+def degrade(hr, chosen, seed, number, lr_side, batch=None):
     """Example `number`: a random crop of `hr` and what became of it.
 
     The same arguments draw the same numbers on any machine; the same pixels too, but for the last bit of the libraries' sums.
@@ -96,11 +123,13 @@ def degrade(hr, chosen, seed, number, lr_side):
     Args:
       hr: uint8 `[H, W, 3]`; one smaller than the canvas is mirrored beyond its borders. chosen: of `settings`.
       seed, number: whole numbers from 0. lr_side: LR pixels.
+      batch: number of the batch with which the example shares draws where `draws='batch'`; None: it shares none.
 
     Returns: (lr uint8 `[lr_side, lr_side, 3]`, hr uint8 `[scale * lr_side, scale * lr_side, 3]`), not sharpened.
     """
     rng = generator(seed, number)
-    drawn = draw(chosen, rng)
+    together = chosen['draws'] == 'batch' and batch is not None
+    drawn = draw(chosen, rng, np.random.default_rng((seed, 3, batch)) if together else None)
     scale = chosen['scale']
     side = max(chosen['canvas'] // scale, lr_side + (0 if chosen['canvas'] else 2 * margin(scale) // scale))  # LR pixels
     canvas = _canvas(hr, side * scale, drawn.place[:2])

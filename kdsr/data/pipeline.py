@@ -8,58 +8,13 @@ import numpy as np
 from absl import logging
 
 from kdsr import metrics
-from kdsr.data import benchmarks, degradation_presets, degradations
-from kdsr.data.resize import downscale, margin
+from kdsr.data import benchmarks, degradation_presets, degradations, examples
+from kdsr.data import workers as processes
+from kdsr.data.resize import downscale
 from kdsr.types import Batch
 
-ENDLESS = 2**62  # examples
+ENDLESS = 2**62  # batches
 CHANNELS = {'rgb': 3, 'y': 1}  # of a batch, by its colour
-
-
-SYMMETRIES = {'dihedral': 7, 'mirror': 1, 'none': 0}  # the bits of `dihedral` that may be set
-
-
-def dihedral(image, state):
-    """A view in one of 8 symmetries: bit 0 mirrors left-right, bit 1 upside down, bit 2 then transposes."""
-    image = image[:, ::-1] if state & 1 else image
-    image = image[::-1] if state & 2 else image
-    return image.transpose(1, 0, 2) if state & 4 else image
-
-
-def lr_crop(hr, y, x, patch, scale):
-    """LR of one place without scaling the whole image: exactly `downscale(hr, scale)[y : y + patch, x : x + patch]`.
-
-    The HR crop carries the pixels that the filter reaches; at a true border there are none and the border rule
-    is the whole image's.
-
-    Args:
-      hr: uint8 `[H, W, 3]`, sides multiples of `scale`. y, x, patch: LR pixels.
-    """
-    m = margin(scale)
-    top, left = max(y * scale - m, 0), max(x * scale - m, 0)
-    lr = downscale(hr[top : (y + patch) * scale + m, left : (x + patch) * scale + m], scale)
-    y, x = y - top // scale, x - left // scale
-    return lr[y : y + patch, x : x + patch]
-
-
-def crop_pair(hr, lr, scale, patch, rng, augment='dihedral'):
-    """Random aligned (lr, hr) patches of one image.
-
-    The dihedral symmetry comes last: the 8-bit intermediate of the downscaling makes rows and columns differ, so that
-    a transpose before it would change LR pixels.
-
-    Args:
-      hr: uint8 `[H, W, 3]`. lr: uint8 `[H // scale, W // scale, 3]`, or None: made from `hr`.
-      patch: side of the LR patch. rng: numpy Generator. augment: of SYMMETRIES.
-    """
-    h, w = hr.shape[0] // scale, hr.shape[1] // scale
-    y, x, state = rng.integers(h - patch + 1), rng.integers(w - patch + 1), rng.integers(8) & SYMMETRIES[augment]
-    if lr is None:
-        small = lr_crop(hr[: h * scale, : w * scale], y, x, patch, scale)
-    else:
-        small = lr[y : y + patch, x : x + patch]
-    large = hr[y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
-    return dihedral(small, state), dihedral(large, state)
 
 
 def train_batches(
@@ -76,12 +31,13 @@ def train_batches(
     degradation=None,
     colour='rgb',
     threads=2,
+    workers=0,
     prefetch=4,
 ):
-    """Endless iterator of `Batch`, float32 numpy in [0, 1]; `.close()` ends its threads.
+    """Endless iterator of `Batch`, float32 numpy in [0, 1]; `.close()` ends its threads and workers.
 
     Every pass over the images has a new order. Batch k depends on (source, seed, k) alone, so `start=k` goes on exactly
-    where an earlier iterator stood, whatever its threads. Process p of n holds the p-th of n equal parts of the global
+    where an earlier iterator stood, whatever its threads and workers. Process p of n holds the p-th of n equal parts of the global
     batch: together the processes see what one process would, in the order of `Ctx.example_keys`.
 
     Args:
@@ -89,38 +45,34 @@ def train_batches(
       patch: side of the LR patch, pixels; HR patches are `scale * patch`.
       batch: examples per batch over all processes.
       start: number of batches to skip, at no cost.
-      augment: how patches are turned, of SYMMETRIES. degradation: settings of degradations.degrade, which makes LR; None: as above.
+      augment: how patches are turned, of examples.SYMMETRIES.
+      degradation: settings of degradations.degrade, which makes LR; None: HR is reduced alone.
       colour: 'rgb', or 'y': Y of BT.601 in [16, 235]/255, not rounded, of the RGB patches.
-      threads: how many make batches ahead; 0: the caller's own thread. prefetch: batches kept ready.
+      threads: how many make batches ahead; 0: the caller's own thread.
+      workers: how many processes make them instead (kdsr.data.workers); 0: the threads do. prefetch: batches kept ready.
 
-    Raises ValueError if `batch` does not divide by `process_count` or no image is large enough.
+    Raises ValueError if `batch` does not divide by `process_count`, no image is large enough, the pool of the degradation is no
+    multiple of `batch`, or `source` cannot be sent to workers. The iterator raises what reading an image does.
     """
     if batch % process_count:
         raise ValueError(f'batch {batch} must be a multiple of the {process_count} processes')
     share = batch // process_count
     if source is None:
         return Blank(share)
+    pool = degradation['pool'] if degradation else 0
+    if pool % batch or pool == batch:
+        raise ValueError(f'config.data.degradation.pool={pool} must be several batches of {batch}: {12 * batch}, or 0')
     source = _large_enough(source, scale * patch)
-    count = len(source)
-
-    def example(j):
-        k = j // share * batch + process_index * share + j % share  # the global example
-        image = _order(count, seed, k // count)[k % count]
-        if degradation:
-            return turned(degradations.degrade(source.hr(image), degradation, seed, k, patch), seed, k, augment)
-        return crop_pair(*source.read(image), scale, patch, np.random.default_rng((seed, 1, k)), augment)
-
-    data = grain.MapDataset.range(ENDLESS).map(example).batch(share, batch_fn=functools.partial(_assemble, colour))
-    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=prefetch if threads else 0)
-    batches = iter(data.to_iter_dataset(options))
+    kind = {'scale': scale, 'patch': patch, 'augment': augment, 'degradation': degradation, 'seed': seed}
+    make = examples.Examples(source.read, len(source), **kind, batch=batch, first=process_index * share, share=share)
+    team = processes.Workers(make, workers, f'the source of {source.where}') if workers else None
+    called = team or make
+    data = grain.MapDataset.range(ENDLESS).map(lambda k: _assemble(colour, *called(k)))
+    # With workers a thread does no more than wait for one of them, and turn its bytes into floats.
+    threads, ready = (workers, prefetch + workers) if workers else (threads, prefetch if threads else 0)
+    batches = iter(data.to_iter_dataset(grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ready)))
     grain.experimental.set_next_index(batches, start)
-    return batches
-
-
-def turned(pair, seed, number, augment):
-    """The (lr, hr) of example `number`, both in the symmetry that it draws; what was done to LR is turned with it."""
-    state = np.random.default_rng((seed, 2, number)).integers(8) & SYMMETRIES[augment]
-    return tuple(dihedral(image, state) for image in pair)
+    return Joined(batches, team) if team else batches
 
 
 def degrading(data, scale):
@@ -146,10 +98,22 @@ def degraded(source, chosen, side=64):
     return dataclasses.replace(source, shapes=((large, large),) * len(source), read=pair, taught=())
 
 
-@functools.lru_cache(maxsize=8)
-def _order(count, seed, round_):
-    # Not grain's shuffle(): its index cipher tries again until it hits one of few images, 2 ms per example for 9 of them.
-    return np.random.default_rng((seed, 0, round_)).permutation(count).tolist()
+class Joined:
+    """The iterator `batches`, and the workers that make them; `.close()` ends both."""
+
+    def __init__(self, batches, workers):
+        self.batches, self.workers = batches, workers
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        return next(self.batches)
+
+    def close(self):
+        """Ends the threads and the processes."""
+        self.batches.close()
+        self.workers.close()
 
 
 class Blank:
@@ -212,9 +176,8 @@ def _warn_once(message):
     logging.warning('%s', message)
 
 
-def _assemble(colour, pairs):
-    """Batch of uint8 pairs: stacked as bytes, converted once."""
+def _assemble(colour, lr, hr):
+    """Batch of stacked uint8 images: converted once."""
     rgb = lambda images: np.divide(images, np.float32(255), dtype=np.float32)
     unit = rgb if colour == 'rgb' else lambda images: np.float32(metrics.rgb_to_y(images) / 255)
-    lr, hr = (unit(np.stack(images)) for images in zip(*pairs, strict=True))
-    return Batch(lr, hr, {})
+    return Batch(unit(lr), unit(hr), {})

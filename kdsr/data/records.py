@@ -6,6 +6,7 @@ and downscaling together. ArrayRecord's own zstd (one record per group, or a rea
 still takes a third off the size.
 """
 
+import functools
 import importlib
 import sys
 
@@ -34,9 +35,13 @@ def writer(folder):
 
 
 def reader(folder):
-    """`read(i) -> (hr, lr or None)` of the sub-images in `folder`; safe from many threads."""
+    """`read(i) -> (hr, lr or None)` of the sub-images in `folder`; safe from many threads, and for pickle."""
     records = _package('array_record_data_source').ArrayRecordDataSource([str(folder / FILE)])
-    return lambda i: unpack(records[i])
+    return functools.partial(_read, records)
+
+
+def _read(records, i):
+    return unpack(records[i])
 
 
 def _package(module):

@@ -6,8 +6,6 @@ the plain one.
 
 import functools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kdsr.data import kernels
@@ -29,6 +27,9 @@ def sharpened(image):
 
 def sharpened_batch(images):
     """`images` float32 `[B, H, W, C]` in [0, 1], sharpened: the same in jax, for the device."""
+    import jax  # here: the processes that make LR (kdsr.data.workers) start without it
+    import jax.numpy as jnp
+
     rows, columns = (blur_matrix(n) for n in images.shape[1:3])
     blur = lambda x: jnp.einsum('ij,bjkc,lk->bilc', rows, x, columns, precision=jax.lax.Precision.HIGHEST)
     residual = images - blur(images)

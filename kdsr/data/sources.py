@@ -21,6 +21,7 @@ class Source:
 
     names: one per image. shapes: (H, W) of each HR.
     read(i) -> (hr, lr): uint8 `[H, W, 3]`, and its LR partner `[H // s, W // s, 3]`, or None where LR is to be made.
+      Worker processes are sent it (pickle); that of `open_source` of a module of your own need not be fit for that.
     where: what was looked at, for messages.
     groups: name of the picture that each image was cut from (empty: the names); `split` keeps a picture together.
     held_out: groups that are always validation; empty: every 25th.
@@ -56,7 +57,11 @@ class Source:
         indices = tuple(indices)
         pick = lambda values: tuple(values[i] for i in indices) if values else ()
         picked = {name: pick(getattr(self, name)) for name in ('names', 'shapes', 'groups', 'taught')}
-        return dataclasses.replace(self, **picked, read=lambda i: self.read(indices[i]))
+        return dataclasses.replace(self, **picked, read=functools.partial(_picked, self.read, indices))
+
+
+def _picked(read, indices, i):
+    return read(indices[i])
 
 
 def split(source, every=25, smallest=1):
@@ -88,7 +93,7 @@ def open_source(cfg, scale=None):
 
     Raises ValueError for an unknown name or a field that the source does not have, and whatever the source raises.
     """
-    for name, least in (('downscale', 1), ('validation_images', 1), ('threads', 0)):
+    for name, least in (('downscale', 1), ('validation_images', 1), ('threads', 0), ('workers', 0)):
         if (value := cfg.get(name)) is not None and (value != int(value) or value < least):
             raise ValueError(f'config.data.{name}={value} must be a whole number of at least {least}')
     scale = cfg.get('scale') if scale is None else scale
@@ -112,7 +117,8 @@ def open_source(cfg, scale=None):
         'array_record': lambda: array_record(get('path', '')),
     }
     if own := '.' in cfg['source'] and named.module(cfg['source'], ''):
-        return own.open_source(cfg, scale)
+        source = own.open_source(cfg, scale)
+        return dataclasses.replace(source, read=Reopened(source.read, cfg, scale))
     if cfg['source'] not in openers:
         hint = fields.meant(cfg['source'], openers)
         raise ValueError(f"data source '{cfg['source']}' is unknown{hint} (known: {', '.join(openers)})")
@@ -121,6 +127,23 @@ def open_source(cfg, scale=None):
             if get(name, default) != default:
                 raise ValueError(f"config.data.{name}={get(name)!r}: source '{cfg['source']}' has no {name}, 'folder' has")
     return openers[cfg['source']]()
+
+
+class Reopened:
+    """`read` of a source of a person's own; a worker process, which is sent the config alone, opens that source again."""
+
+    def __init__(self, read, cfg, scale):
+        self.read, self.args = read, (cfg, scale)
+
+    def __call__(self, i):
+        return self.read(i)
+
+    def __reduce__(self):
+        return _reopened, self.args
+
+
+def _reopened(cfg, scale):
+    return open_source(cfg, scale).read
 
 
 def folder(path, *, scale, downscale=1, images=None, cache_dir=None):
@@ -153,13 +176,15 @@ def _cached(items, where, cache_dir, scale, held_out=()):
     paired = [(name, pair) for i, name in enumerate(images.names) if (pair := images.read(i))[1] is not None]
     layouts.say_larger([name for name, pair in paired if layouts.is_larger(*pair, scale)], len(paired), where, scale)
 
-    def read(i):
-        hr, lr = images.read(i)
-        return hr, lr if lr is None else layouts.cropped(hr, lr, scale)[1]
-
     taught = {item.name: item.taught for item in items if item.taught}
     known = tuple(map(taught.get, images.names)) if taught else ()
+    read = functools.partial(_fitting, images.read, scale)
     return Source(images.names, images.shapes, read, where, held_out=held_out, taught=known)
+
+
+def _fitting(read, scale, i):
+    hr, lr = read(i)
+    return hr, lr if lr is None else layouts.cropped(hr, lr, scale)[1]
 
 
 EMBEDDED = (
