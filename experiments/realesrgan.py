@@ -121,6 +121,7 @@ def shipped():
         eval_every=300,
         save_every=100,
         export='latest',
+        export_dtype='float16',
         optimizer=recipes.adam(2e-4, b2=0.99, schedule='cosine', final_rate=0.1, warmup=25),
         stages=(
             recipes.block(
