@@ -73,13 +73,14 @@ def load(model, dtype='float32', scale=None):
     return models.load(model, dtype, scale)
 
 
-def evaluate(model, data, *, scale=(), protocol='y8', lpips='', niqe=False, self_ensemble=False, say=print):
+def evaluate(model, data, *, scale=(), protocol='y8', lpips='', niqe=False, fd=(), self_ensemble=False, say=print):
     """Rows {'set': 'Set5', 'scale': 4, 'psnr_y': ..., 'images': {name: {...}}} of a model on benchmark folders.
 
     Args:
       model: as of `load`, or 'bicubic', which needs `scale`. data: a folder or several; 'folder@lr': LR without HR, of which NIQE
       alone is known. scale: one or several; (): the model's own. protocol: how images are compared (kdsr.protocols).
-      lpips: 'alex' or 'vgg': one column more. niqe: another one. self_ensemble: average over the 8 flips and transposes.
+      lpips: 'alex' or 'vgg': one column more. niqe: another one. fd: a network of `kdsr.frechet.network`, or several: the distance
+      of a set's pictures from HR and, as 'fd_lite0_n', their number. self_ensemble: average over the 8 flips and transposes.
 
     Raises FileNotFoundError, ValueError for a model, folder or protocol that there is not, or that do not go together.
     """
@@ -90,6 +91,7 @@ def evaluate(model, data, *, scale=(), protocol='y8', lpips='', niqe=False, self
     commands.cache()
     with console.told(say):
         options = {'scale': several(scale), 'protocol': protocol, 'lpips_by': lpips, 'with_niqe': niqe, 'ensemble': self_ensemble}
+        options['fd'] = several(fd) if fd else ()
         found, _ = scoring.run(model, [str(path) for path in several(data)], **options)
     named = [name.rpartition('/x') for name in found]
     return [{'set': set_name, 'scale': int(s), **scores} for (set_name, _, s), scores in zip(named, found.values(), strict=True)]

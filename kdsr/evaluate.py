@@ -1,10 +1,11 @@
-"""Benchmark folders -> PSNR and SSIM tables, on demand with LPIPS and NIQE.
+"""Benchmark folders -> PSNR and SSIM tables, on demand with LPIPS, NIQE and Frechet distances.
 
 python -m kdsr.evaluate --model=edsr_x4 --data=../data/Set5,../data/Set14
 python -m kdsr.evaluate --model=bicubic --data=../data/Set5 --scale=2,3,4 --json=bicubic.json
 python -m kdsr.evaluate --model=runs/student --data=../data/Set5 --lpips=alex
 python -m kdsr.evaluate --model=../weights/vdsr --data=../data/Set5 --protocol=vdsr_y8
 python -m kdsr.evaluate --model=light_x4 --data=photos@lr --niqe
+python -m kdsr.evaluate --model=light_x4 --data=../data/B100 --fd=lite0,vgg16
 """
 
 import json
@@ -14,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags, logging
 
-from kdsr import commands, console, metrics, models, named, niqe, writers
+from kdsr import commands, console, frechet, metrics, models, named, niqe, writers
 from kdsr.data import benchmarks
 from kdsr.data.resize import imresize
 from kdsr.models import exports, perceptual
 from kdsr.protocols import PROTOCOLS
 
-FORMATS = {'psnr_y': '.3f', 'ssim_y': '.4f', 'psnr_rgb': '.3f', 'ssim_rgb': '.4f', 'lpips': '.4f'}
+FORMATS = {'psnr_y': '.3f', 'ssim_y': '.4f', 'psnr_rgb': '.3f', 'ssim_rgb': '.4f', 'lpips': '.4f'} | frechet.FORMATS
 TEACHER = 'teacher_'  # before a column's name: compared with a teacher's pictures, and not with the truth
 FORMATS |= {TEACHER + k: v for k, v in FORMATS.items()} | {'niqe': '.3f'}  # NIQE compares with nothing
 LPIPS_SIDES = {None: 1, '': 1, 'alex': 31, 'vgg': 16}  # pixels: the smallest image that the network takes
@@ -112,7 +113,7 @@ def fitting(sets, scale, fns):
     return found
 
 
-def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None, blind=None):
+def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None, blind=None, whole=()):
     """Means over images and per-image values.
 
     PSNR is infinite where an image is met exactly. Such values count in no mean, unless there are no others; those of images of
@@ -127,24 +128,25 @@ def score(fn, examples, scale, *, protocol='y8', progress=None, extra=None, blin
       extra: more columns {name: function(sr, hr, border)} besides the protocol's, e.g. `{'lpips': lpips('alex')}`; they get
         sr as floats not yet rounded, hr as uint8, each `[H, W, 3]` (of a protocol for Y: both floats `[H, W, 1]`).
       blind: columns without a truth {name: function(sr, border)}, None of an image that has no value: `{'niqe': niqe.column()}`.
+      whole: `frechet.network(...)`s: a distance between all sr and all hr each, and their number, by `frechet.scores`.
 
     Returns: {'psnr_y': mean, ..., 'images': {name: {'psnr_y': ..., ...}}}.
     """
-    return _score(lambda name, shown: np.float64(fn(shown[None])[0]), examples, scale, protocol, progress, extra, blind)
+    return _score(lambda name, shown: np.float64(fn(shown[None])[0]), examples, scale, protocol, progress, extra, blind, whole)
 
 
-def score_teacher(examples, scale, *, protocol='y8', extra=None, blind=None):
+def score_teacher(examples, scale, *, protocol='y8', extra=None, blind=None, whole=()):
     """`score` of the teacher's pictures that `benchmarks.Examples` hold, where the truth is known."""
     images = PROTOCOLS[protocol].images
     stored = {name: images(lr, examples.teacher[name], scale)[1] for name, lr, _ in examples if name in examples.teacher}
     unit = lambda image: image / 255 if image.dtype == np.uint8 else image
     known = [example for example in examples if example.name in stored and example.name not in examples.unknown]
-    return _score(lambda name, _: np.float64(unit(stored[name])), known, scale, protocol, None, extra, blind)
+    return _score(lambda name, _: np.float64(unit(stored[name])), known, scale, protocol, None, extra, blind, whole)
 
 
-def _score(make, examples, scale, protocol, progress, extra, blind):
+def _score(make, examples, scale, protocol, progress, extra, blind, whole):
     """`score` of what `make(name, shown)` gives, floats `[H, W, C]`."""
-    protocol, examples, images, flat = PROTOCOLS[protocol], benchmarks.Examples(examples), {}, set()
+    protocol, examples, images, flat, pairs = PROTOCOLS[protocol], benchmarks.Examples(examples), {}, set(), {}
     border, columns, blind = protocol.border(scale), {**protocol.columns, **(extra or {})}, blind or {}
     for name, lr, hr in examples:
         shown, truth = protocol.images(lr, hr, scale)
@@ -154,12 +156,15 @@ def _score(make, examples, scale, protocol, progress, extra, blind):
             aims[TEACHER] = protocol.images(lr, examples.teacher[name], scale)[1]
         images[name] = {prefix + k: float(f(sr, aim, border)) for prefix, aim in aims.items() for k, f in columns.items()}
         images[name] |= {k: v for k, f in blind.items() if (v := f(sr, border)) is not None}
+        for k, features in frechet.pairs(whole, sr, aims).items():
+            pairs.setdefault(k, []).append(features)
         flat |= {name} if hr is not None and _is_flat(hr) else set()
         if progress:
             progress(len(images), len(examples))
     names = [*(prefix + k for prefix in ('', TEACHER) for k in columns), *blind]
     found = {k: [(n, v[k]) for n, v in images.items() if k in v] for k in names}
-    return {**{k: _mean(v, flat if 'psnr' in k else ()) for k, v in found.items() if v}, 'images': images}
+    means = {k: _mean(v, flat if 'psnr' in k else ()) for k, v in found.items() if v}
+    return {**means, **frechet.scores(pairs), 'images': images}
 
 
 def _mean(values, left_out):
@@ -220,32 +225,36 @@ def define_flags():
     flags.DEFINE_enum('protocol', 'y8', sorted(PROTOCOLS), 'how images are compared, see kdsr/protocols.py')
     flags.DEFINE_enum('lpips', None, ['alex', 'vgg'], 'one column more: LPIPS by AlexNet or VGG16 (lower is better)')
     flags.DEFINE_bool('niqe', False, 'one column more: NIQE, which needs no HR (lower is better)')
+    flags.DEFINE_list('fd', [], "columns more: Frechet distance by lite0, vgg16, or the folder of FID's converted network")
     flags.DEFINE_bool('self_ensemble', False, 'average over the 8 flips and transposes of the input')
     flags.DEFINE_string('json', '', 'also write all values to this file; kdsr.report reads it')
 
 
-def run(model, data, *, scale=(), protocol='y8', lpips_by='', with_niqe=False, ensemble=False, progress=console.progress):
+def run(model, data, *, scale=(), protocol='y8', lpips_by='', with_niqe=False, fd=(), ensemble=False, progress=console.progress):
     """({'Set5/x4': score}, the same of the pictures' teacher where folders hold one) of a model on benchmark folders.
 
     Args:
       model: export, run, shipped name, or 'bicubic'. data: folders. scale: scales, () for the model's own. protocol: of PROTOCOLS.
-      lpips_by: 'alex' or 'vgg': one column more. with_niqe: another one. ensemble: average over 8 flips and transposes.
-      progress: `progress(label)` gives `show(done, total)`.
+      lpips_by: 'alex' or 'vgg': one column more. with_niqe: another one. fd: names of `frechet.network`: two columns each.
+      ensemble: average over 8 flips and transposes. progress: `progress(label)` gives `show(done, total)`.
 
     Raises ValueError, FileNotFoundError as of `load` and `benchmarks.sets`.
     """
-    if lpips_by and PROTOCOLS[protocol].channels == 1:
-        raise ValueError(f'--lpips compares colour images, --protocol={protocol} has Y alone: choose another --protocol')
+    if (lpips_by or fd) and PROTOCOLS[protocol].channels == 1:
+        name = 'lpips' if lpips_by else 'fd'
+        raise ValueError(f'--{name} compares colour images, --protocol={protocol} has Y alone: choose another --protocol')
     if not (with_niqe and PROTOCOLS[protocol].channels == 3) and (blind := [f for f in data if benchmarks.is_lr_only(f)]):
         why = f'--protocol={protocol} makes LR of HR' if with_niqe else 'no column asked for does without: add --niqe'
         raise ValueError(f"'{blind[0]}' has no HR, and {why}")
     extra = {'lpips': lpips(lpips_by)} if lpips_by else {}
     more = {'protocol': protocol, 'extra': extra, 'blind': {'niqe': niqe.column()} if with_niqe else {}}
+    more |= {'whole': [frechet.network(name) for name in fd]}
     fns, sets, found, teachers = load(model, scale, protocol), {}, {}, {}
     for s, fn in fns.items():
         read = benchmarks.sets(data, s, lr_only=True)
         at = {name: scorable(e, s, name, protocol, lpips_by, with_niqe) for name, e in read.items()}
         sets |= {(name, s): e for name, e in fitting(at, s, [fn]).items()}
+    frechet.check({f'{name}/x{s}': e for (name, s), e in sets.items()} if fd else {})
     for (name, s), examples in sets.items():
         fn, name = self_ensemble(fns[s]) if ensemble else fns[s], f'{name}/x{s}'
         found[name] = score(fn, examples, s, progress=progress(name), **more)
@@ -258,20 +267,22 @@ def main(_):
     """Runs the command."""
     flag, began = flags.FLAGS, time.perf_counter()
     options = {'protocol': flag.protocol, 'lpips_by': flag.lpips or '', 'with_niqe': flag.niqe, 'ensemble': flag.self_ensemble}
-    found, teachers = run(flag.model, flag.data, scale=[int(s) for s in flag.scale], **options)
+    found, teachers = run(flag.model, flag.data, scale=[int(s) for s in flag.scale], fd=flag.fd, **options)
     columns = {'image': '', **{k: f for k, f in FORMATS.items() if any(k in values for values in found.values())}}
     for name, values in found.items():
         rows = [{'image': i, **v} for i, v in values['images'].items()]
         rows += [{'image': 'mean', **values}, *([{'image': 'teacher, mean', **teachers[name]}] if name in teachers else [])]
-        print(f'\n{name}\n' + writers.table(rows, {k: f for k, f in columns.items() if k == 'image' or k in values}))
+        of_images = {k for row in values['images'].values() for k in row} | {'image'}
+        print(f'\n{name}\n' + writers.table(rows, {k: f for k, f in columns.items() if k in of_images}))
     label = flag.model + (' +self-ensemble' if flag.self_ensemble else '')
-    print(f'\n{label}, protocol {flag.protocol}' + (f', LPIPS ({flag.lpips})' if flag.lpips else '') + ', NIQE' * flag.niqe)
+    more = [f'LPIPS ({flag.lpips})'] * bool(flag.lpips) + ['NIQE'] * flag.niqe + [f'Frechet distance ({name})' for name in flag.fd]
+    print(f'\n{label}, ' + ', '.join([f'protocol {flag.protocol}', *more]))
     rows = [{'set': k, **v} for k, v in found.items()]
     rows += [{'set': f'{k}, the teacher', **v} for k, v in teachers.items()]
     print(writers.table(rows, {'set': '', **{k: FORMATS[k] for k in columns if k != 'image'}}))
     print(f'{time.perf_counter() - began:.1f} s')
     if flag.json:
-        facts = {k: flag[k].value for k in ('model', 'protocol', 'lpips', 'niqe', 'self_ensemble') if flag[k].value}
+        facts = {k: flag[k].value for k in ('model', 'protocol', 'lpips', 'niqe', 'fd', 'self_ensemble') if flag[k].value}
         writers.replace(flag.json, json.dumps({k: {'evaluation': facts, **v} for k, v in found.items()}, indent=1) + '\n')
 
 

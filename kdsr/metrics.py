@@ -1,9 +1,11 @@
-"""PSNR, SSIM and LPIPS as the super-resolution benchmarks define them: pure functions of images (LPIPS: of features).
+"""PSNR, SSIM, LPIPS and the Frechet distance as benchmarks define them: pure functions of images, the last two of features.
 
 Images are `[H, W, C]` or `[B, H, W, C]`, floats in [0, 1] or uint8. A score is a scalar for one image and `[B]` for a
 batch. With numpy input everything is computed in float64 on the host; with JAX input (also one of two) in float32 at
 least, and every function can be jitted.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -193,3 +195,71 @@ def _unit(xp, x):
     square = (x**2).sum(-1, keepdims=True)
     # the derivative of sqrt at 0 is infinite: a zero vector must not reach it
     return xp.where(square == 0, 0, x / (xp.sqrt(xp.where(square == 0, 1, square)) + 1e-10))
+
+
+def frechet(features_a, features_b) -> float:
+    """Frechet distance between two sets, by the Gaussians of their features: |m_a - m_b|^2 + tr(A + B - 2 (A B)^1/2).
+
+    m and A are mean and unbiased covariance; in float64 on the host. It takes no root of a covariance and so stays exact where
+    that is singular; but below about 2 D examples the value itself is biased upwards, the more the fewer there are.
+
+    Args:
+      features_a, features_b: `[N, D]`, an example a row; N may differ, and is at least 2.
+
+    Returns: 0 (equal mean and covariance) or more; NaN where a feature is not finite.
+
+    Raises ValueError for other shapes, fewer examples, or sets of different D.
+
+    References: Dowson & Landau, The Frechet distance between multivariate normal distributions, J. Multivariate Analysis 1982;
+    Heusel et al., GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017, eq. 6.
+    """
+    sets = [np.asarray(x, np.float64) for x in (features_a, features_b)]
+    for x in sets:
+        if x.ndim != 2 or len(x) < 2 or x.shape[1] != sets[0].shape[-1]:
+            shapes = ' and '.join(str(np.shape(x)) for x in (features_a, features_b))
+            raise ValueError(f'a Frechet distance needs two sets [N, D] of equal D, each with 2 examples at least; got {shapes}')
+    if not all(np.isfinite(x).all() for x in sets):
+        return math.nan
+    means = [x.mean(0) for x in sets]
+    # r' r is the covariance
+    roots = [np.linalg.qr((x - m) / np.sqrt(len(x) - 1), mode='r') for x, m in zip(sets, means, strict=True)]
+    return _between(*means, *roots)
+
+
+def gaussian(features):
+    """(mean `[D]`, unbiased covariance `[D, D]`) in float64 of features `[N, D]`, N >= 2: what `frechet_of` takes, to be kept."""
+    x = np.asarray(features, np.float64)
+    if x.ndim != 2 or len(x) < 2:
+        raise ValueError(f'mean and covariance need features [N, D] of 2 examples at least, got {x.shape}')
+    return x.mean(0), np.atleast_2d(np.cov(x, rowvar=False))
+
+
+def frechet_of(mean_a, cov_a, mean_b, cov_b) -> float:
+    """`frechet` of sets of which only mean `[D]` and covariance `[D, D]` are known; as exact as covariances are, about 1e-7.
+
+    Negative eigenvalues that rounding has left count as 0. Raises ValueError for other shapes, and for what is no covariance.
+    """
+    mean_a, cov_a, mean_b, cov_b = (np.asarray(x, np.float64) for x in (mean_a, cov_a, mean_b, cov_b))
+    if mean_a.ndim != 1 or mean_b.shape != mean_a.shape or {cov_a.shape, cov_b.shape} != {2 * mean_a.shape}:
+        shapes = ', '.join(str(x.shape) for x in (mean_a, cov_a, mean_b, cov_b))
+        raise ValueError(f'a Frechet distance needs means [D] and covariances [D, D] of equal D, got {shapes}')
+    if not all(np.isfinite(x).all() for x in (mean_a, cov_a, mean_b, cov_b)):
+        return math.nan
+    return _between(mean_a, mean_b, _root(cov_a), _root(cov_b))
+
+
+def _root(covariance):
+    """r `[D, D]` with r' r = covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    if not np.allclose(covariance, covariance.T, rtol=1e-5, atol=1e-5 * abs(values[-1])) or values[0] < -1e-5 * abs(values[-1]):
+        raise ValueError(f'a covariance is symmetric and has no negative eigenvalue, here one is {values[0]:g}')
+    # what is below is rounding, whose root would not be small
+    least = len(values) * np.finfo(np.float64).eps * values[-1]
+    return np.sqrt(np.where(values > least, values, 0))[:, None] * vectors.T
+
+
+def _between(mean_a, mean_b, root_a, root_b):
+    """tr (A B)^1/2 is the sum of the singular values of root_a root_b', which are never complex."""
+    common = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()
+    distance = ((mean_a - mean_b) ** 2).sum() + (root_a**2).sum() + (root_b**2).sum() - 2 * common
+    return max(float(distance), 0.0)

@@ -15,7 +15,7 @@ import pathlib
 
 from absl import flags
 
-from kdsr import commands, console, crops, curves, gains, named, page, runs, tables, writers
+from kdsr import commands, console, crops, curves, frechet, gains, named, page, runs, tables, writers
 from kdsr.paths import expanded
 
 TEXTS = ('run', 'n', 'seeds', 'fields')
@@ -59,6 +59,11 @@ def notes(groups, rows, evaluations=()):
         found.append('lpips: lower is better; by AlexNet, as lpips:vgg by VGG16')
     if any(metric == 'niqe' for metric, _ in measures):
         found.append('niqe: lower is better; it looks at the picture alone, and not at how it differs from the truth')
+    if distances := [metric for metric, _ in measures if metric.removeprefix('teacher_') in frechet.COLUMNS]:
+        found.append(
+            f'{", ".join(sorted(distances))}: Frechet distance, lower is better; ..._n: of how many pictures; few of them make it '
+            'larger, so compare equal numbers'
+        )
     protocols = sorted({protocol for metric, protocol in measures if protocol and not metric.endswith('lpips')})
     if protocols:
         found.append(f'{", ".join(protocols)}: by that protocol of kdsr.evaluate, what has no such name by y8')

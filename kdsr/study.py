@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from absl import flags
 
-from kdsr import commands, console, evaluate, gains, recipes, settings, stages, writers
+from kdsr import commands, console, evaluate, frechet, gains, recipes, settings, stages, writers
 from kdsr.paths import expanded
 
 
@@ -140,6 +140,8 @@ def run(plan, arm, seed, cores):
         lpips = [f'--lpips={plan.study.lpips}'] if plan.study.lpips else []
         line = [f'--model={folder}', f'--data={plan.benchmarks}', f'--protocol={plan.study.protocol}', *lpips]
         line += ['--niqe'] * ('niqe' in plan.study.metrics)
+        distances = [name for name in frechet.BUILT_IN if f'fd_{name}' in plan.study.metrics]
+        line += [f'--fd={",".join(distances)}'] * bool(distances)
         scored, of = folder / 'benchmarks.json', folder / 'benchmarks.txt'  # of the student alone: all runs share the teacher
         if plan.benchmarks and not (scored.is_file() and of.is_file() and of.read_text() == plan.benchmarks):
             called('kdsr.evaluate', *line, f'--json={scored}', log=log, core=core)
@@ -209,6 +211,9 @@ def report(plan, found):
     for metric in plan.study.metrics if scored else ():
         shown, differences = gains.tables(scored, metric, against, evaluate.FORMATS[metric])
         parts += [f'{metric}: mean ± sample standard deviation over seeds', table(shown)]
+        sets = [item for by_seed in scored.values() for found_of in by_seed.values() for item in found_of.items()]
+        numbers = {name: f'{v[f"{metric}_n"]:,} in {name}' for name, v in sets if f'{metric}_n' in v}
+        parts += [f'pictures that {metric} is of: {", ".join(numbers.values())}'] if numbers else []
         if differences:
             parts += [f'{metric}: mean gain over `{against}` with the same seeds', table(differences), *gains.notes(differences)]
     if found:

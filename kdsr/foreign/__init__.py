@@ -14,6 +14,7 @@ from kdsr.fields import meant
 MODELS = {  # and what their files are known as
     'discriminator_srgan': "the discriminator of krasserm's SRGAN",
     'edsr': 'EDSR',
+    'inception_fid': "FID's InceptionV3",
     'msrresnet': 'SRResNet of BasicSR (MSRResNet)',
     'rcan': 'RCAN',
     'rdn': 'RDN',

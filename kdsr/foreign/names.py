@@ -39,6 +39,34 @@ def rename(tensors, rules):
     return out
 
 
+NORM = {  # PyTorch's names of what a batch norm has
+    'weight': 'params/{}/gamma',
+    'bias': 'params/{}/beta',
+    'running_mean': 'batch_stats/{}/mean',
+    'running_var': 'batch_stats/{}/var',
+}
+
+
+def rename_normed(tensors, rules):
+    """`rename` of a network with batch norm: what has a running mean gets gamma, beta and, in 'batch_stats', mean and var.
+
+    The names in `rules` are functions of the pattern's groups as texts.
+    """
+    out, origin = {}, {}
+    for key, array in tensors.items():
+        stem, _, leaf = key.rpartition('.')
+        match, name = next(((m, name) for pattern, name in rules if (m := re.fullmatch(pattern, stem))), (None, None))
+        if match and not name:
+            continue
+        layer = match and name(*match.groups())
+        form = NORM.get(leaf) if f'{stem}.running_mean' in tensors else f'params/{{}}/{split(key)[1]}'
+        new = form.format(layer) if match and form else key
+        if new in out:
+            raise ValueError(f'{key} and {origin[new]} are both {new}: the file holds more than one network')
+        out[new], origin[new] = transposed(array), key
+    return out
+
+
 def split(key):
     """'head.0.weight' -> ('head.0', 'kernel'); 'gamma' -> ('gamma', '')."""
     stem, _, leaf = key.rpartition('.')

@@ -1,8 +1,10 @@
-"""Pooling of 2x2 windows, fast on CPU."""
+"""Pooling of 2x2 windows and of whole planes, fast on CPU."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from kdsr.models.layers import at_least_float32, plane_sum
 
 
 @jax.custom_vjp
@@ -34,3 +36,8 @@ def _pool_bwd(saved, g):
 
 
 max_pool.defvjp(_pool_fwd, _pool_bwd)
+
+
+def mean(x):
+    """Mean over rows and columns, `[B, H, W, C]` -> `[B, C]`, in float32 at least."""
+    return plane_sum(at_least_float32(x)) / (x.shape[1] * x.shape[2])
