@@ -27,7 +27,7 @@ ALLOWED = {
     'peers': {'writers'},
     'nets': {'models'},
     'taps': {'models', 'nets'},
-    'critics': {'losses', 'models', 'nets'},
+    'critics': {'data.sharpening', 'losses', 'models', 'nets'},
     'steps': {'nets', 'optim'},
     'methods': {'critics', 'data.resize', 'data.sharpening', 'growth', 'losses', 'models', 'nets', 'optim', 'steps', 'taps'},
     'data': set(),
