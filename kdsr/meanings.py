@@ -75,6 +75,7 @@ _TRUTH = {
 }
 _TAPS = "pairs of features, 'student:teacher,...'; '' four of each network, equally far apart"
 _LOOK = 'image against image, by features of a network: taps of textures, tap of features, and weights, style and image'
+_SCALES = "of networks that restore enlarged images: drawn for each one, '4*64+2*32+8'; '' LR of the config's scale"
 _R1 = 'gradient penalty of the discriminator: weight (gamma, of images on 0..1; 0: none), every (steps between)'
 METHODS = {
     'supervised': {
@@ -98,6 +99,7 @@ METHODS = {
         'w_adv': 'weight of the adversarial term; 0: no discriminator',
         **_GAN,
         'r1': _R1,
+        'scales': _SCALES,
     },
     'srgan_kd': {
         'technique': "'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan', or 'none': the same without a teacher",
@@ -124,6 +126,7 @@ METHODS = {
         'critic': "'student', 'wide' (new ones), 'teacher_tuned', 'teacher_frozen' (an export) or 'none'",
         'w_adv': 'weight of the adversarial term; 0: the critic learns, and the student does not hear of it',
         'r1': _R1,
+        'scales': _SCALES,
         'discriminator': "of critic student: name ('srgan', 'esrgan', 'unet', a module of your own) and fields that make it narrow",
         'wide': 'of critic wide: likewise, of the width of the teacher',
         'teacher_disc': "of critic teacher_tuned and teacher_frozen: export of the teacher's discriminator",
@@ -137,6 +140,7 @@ METHODS = {
         'w_dcd': 'weight of what the critic sees in the features',
         'w_adv': 'weight of the game, of the student and of the teacher beside it',
         'r1': _R1,
+        'scales': _SCALES,
         'wide': 'of form collaborative: fields in which the teacher differs from the student',
         'teacher_disc': "of form fixed: export of the teacher's discriminator",
         'adapt_optimizer': 'the optimiser block of what makes images of features; {} that of the student',
@@ -146,7 +150,7 @@ METHODS = {
         **_TRUTH,
         **{k: _GAN[k] for k in ('adversarial', 'discriminator')},
         'wide': 'fields in which the wide teacher differs from the student',
-        'deep': 'fields in which the deep teacher differs from the student',
+        'deep': 'fields in which the deep teacher differs from the student; {} without one',
         'taps': _TAPS,
         'w_ssim': "weight of 1 - SSIM to each teacher's image",
         'look': _LOOK,
@@ -154,6 +158,7 @@ METHODS = {
         'w_channels': 'weight of the mean features against those of the wide teacher; 0: none',
         'w_adv': "weight of the teachers' games",
         'r1': _R1,
+        'scales': _SCALES,
         **{f'{name}_optimizer': 'its optimiser block; {} that of the student' for name in ('wide', 'deep', 'adapt')},
         **{f'disc_{name}_optimizer': f"the {name} teacher's critic's optimiser block; {{}} likewise" for name in ('wide', 'deep')},
     },

@@ -155,5 +155,5 @@ def test_omgd_gives_its_student_no_truth_and_no_critic(room, batch):
     for name in ('student', 'adapt'):  # another truth changes teachers and critics, not them
         assert apart(after, other, name) == 0 and apart(before, after, name) > 0
     assert apart(after, other, 'wide') > 0 and m['loss/student'] == n['loss/student']
-    with pytest.raises(ValueError, match='config.method.deep is empty: name the fields'):
-        methods.make(config(room, 'omgd'))
+    with pytest.raises(ValueError, match='config.method.wide is empty: name the fields'):
+        methods.make(config(room, 'omgd', wide={}))

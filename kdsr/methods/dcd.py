@@ -19,7 +19,7 @@ and what it makes is enlarged to the critic's size.
 
 import jax
 
-from kdsr import critics, fields, models, nets, steps
+from kdsr import critics, fields, models, nets, sights, steps
 from kdsr.losses import pixel
 from kdsr.taps import paired, quarters
 
@@ -39,6 +39,7 @@ DEFAULTS = {
     **dict.fromkeys(('wide', 'discriminator'), {}),
     'teacher_disc': '',
     **dict.fromkeys(('adapt_optimizer', 'teacher_optimizer', 'disc_optimizer'), {}),
+    'scales': '',
 }
 RANGES = critics.RANGES
 
@@ -88,6 +89,7 @@ def make(cfg):
     w_pixel, pixel, pixel_range, content, sharpen: that teacher's own terms, as in kdsr.methods.gan. look: textures and features of
     the student's image against the teacher's (kdsr.critics). taps: '' = four of each, equally far apart. w_dcd, w_adv,
     adversarial: weights, and kind of the game. discriminator, r1: the critic; teacher_disc: export of the frozen one.
+    scales: as in kdsr.methods.gan.
     """
     m = cfg.method
     together = fields.chosen('config.method.form', m.form, FORMS) == 'collaborative'
@@ -107,18 +109,23 @@ def make(cfg):
     trained['adapt'], lift, frozen['lift'] = lifts(cfg, pairs, norm=together)
     size = 0 if together else cfg.patch * cfg.scale
 
-    def taught(params, ctx):
+    see, frozen['sight'] = sights.of(cfg, student.module, theirs[1])
+
+    def taught(call, params, ctx, inputs, named):
         """(teacher's image, its taps, the teacher's loss, the Round of its critic, their new variables)."""
         if not together:
-            return *theirs[1].apply(ctx.frozen['teacher'], ctx.batch.lr), None, None, {}
-        (tr, taps), moved = models.train_apply(teacher.module, params['teacher'], ctx.vars['teacher'], ctx.batch.lr, axis=ctx.axis)
+            return *theirs[1].apply(ctx.frozen['teacher'], *inputs, **named), None, None, {}
+        (tr, taps), moved = call(teacher.module, 'teacher', *inputs, **named)
         game = critics.played(m, play, disc, params, ctx, ctx.batch.hr, tr)
         return tr, taps, supervise(ctx, tr)[0] + m.w_adv * game.fool, game, {'teacher': moved, 'disc': game.moved}
 
     def losses(params, ctx):
-        call = lambda net, name, *x: models.train_apply(net, params[name], ctx.vars[name], *x, axis=ctx.axis)
-        (sr, taps), ours = call(student.module, 'student', ctx.batch.lr)
-        tr, their_taps, loss_teacher, game, moved = taught(params, ctx)
+        def call(net, name, *inputs, **named):
+            return models.train_apply(net, params[name], ctx.vars[name], *inputs, axis=ctx.axis, **named)
+
+        inputs, named = see(ctx)
+        (sr, taps), ours = call(student.module, 'student', *inputs, **named)
+        tr, their_taps, loss_teacher, game, moved = taught(call, params, ctx, inputs, named)
         (lifted, _), brought = call(trained['adapt'].module, 'adapt', pairs.student(taps))
         target, _ = lift.apply(ctx.frozen['lift'], pairs.teacher(their_taps))
         judge = {'params': params['disc'], **moved['disc']} if together else ctx.frozen['disc']

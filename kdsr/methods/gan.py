@@ -5,7 +5,7 @@ Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative A
     L_student = w_pixel d(S(x), y) + w_content mean (phi(S(x)) - phi(y))^2 + w_adv G(D(y), D(S(x))),   L_disc = D(D(y), D(S(x)))
 """
 
-from kdsr import critics, fields, models, nets, steps
+from kdsr import critics, fields, models, nets, sights, steps
 
 DEFAULTS = {
     **critics.TRUTH,
@@ -15,6 +15,7 @@ DEFAULTS = {
     'disc_init': '',
     'disc_optimizer': {},
     'r1': critics.R1,
+    'scales': '',
 }
 RANGES = critics.RANGES
 
@@ -35,16 +36,19 @@ def make(cfg):
     discriminator: see kdsr.critics. w_adv, adversarial: weight and kind ('vanilla', 'lsgan', 'hinge', 'relativistic') of the game;
     w_adv 0 trains without a critic. disc_init: export that the critic starts from, '' for a new one. disc_optimizer: its optimiser
     block, {} for `cfg.optimizer`. r1: weight of the critic's gradient penalty and every how many steps it is computed. sharpen:
-    pixel and content terms look at the sharpened HR image, the critic at the plain one, as Real-ESRGAN has it.
+    pixel and content terms look at the sharpened HR image, the critic at the plain one, as Real-ESRGAN has it. scales: drawn for
+    each image, of networks that take enlarged ones (kdsr.sights); '' for those that take LR.
     """
     m = cfg.method
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES, own=True)
     supervise, features = critics.truth(m)
     student = nets.student(cfg)
     disc = critics.critic(cfg, m.disc_init) if m.w_adv else None
+    see, sight = sights.of(cfg, student.module)
 
     def losses(params, ctx):
-        (sr, _), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], ctx.batch.lr, axis=ctx.axis)
+        inputs, named = see(ctx)
+        (sr, _), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], *inputs, axis=ctx.axis, **named)
         (loss, parts), moved = supervise(ctx, sr), {'student': moved}
         if not disc:
             return {'student': loss}, (moved, parts)
@@ -53,4 +57,4 @@ def make(cfg):
         return {'student': loss + m.w_adv * game.fool, 'disc': game.against}, (moved, parts | game.seen)
 
     trained = {'student': student} | ({'disc': disc} if disc else {})
-    return steps.method(cfg, losses, trained, {'features': features})
+    return steps.method(cfg, losses, trained, {'features': features, 'sight': sight})

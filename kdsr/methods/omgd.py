@@ -14,7 +14,7 @@ they are, the one here at ImageNet's scale.
 
 import jax.numpy as jnp
 
-from kdsr import critics, fields, metrics, models, nets, steps
+from kdsr import critics, fields, metrics, models, nets, sights, steps
 from kdsr.losses import pixel
 from kdsr.taps import paired, quarters
 
@@ -36,8 +36,14 @@ DEFAULTS = {
     'r1': critics.R1,
     'discriminator': {},
     **{f'{name}_optimizer': {} for name in NETS},
+    'scales': '',
 }
 RANGES = critics.RANGES
+
+
+def beside(m):
+    """Names of the teachers."""
+    return TEACHERS if m.deep else TEACHERS[:1]
 
 
 def unread(cfg):
@@ -45,27 +51,32 @@ def unread(cfg):
     m = cfg.method
     names = () if m.w_channels else ('taps', 'adapt_optimizer')
     found = {f'method.{name}': f'method.w_channels={m.w_channels} leaves the channels out' for name in names}
+    if not m.deep:
+        names = ('deep_optimizer', 'disc_deep_optimizer')
+        found |= {f'method.{name}': 'method.deep={}: there is none' for name in names}
     return found | critics.truth_unread(m) | critics.r1_unread(m)
 
 
 def make(cfg):
     """Method of a config with `student` and the block `method`:
 
-    wide, deep: fields in which the two teachers differ from the student. w_pixel, pixel, pixel_range, content, sharpen, w_adv,
-    adversarial, discriminator, r1: the teachers' own training, as in kdsr.methods.gan. w_ssim, look, w_tv: of the student's image
-    against theirs. w_channels, taps: of the mean features against the wide teacher's; '' = four of each, equally far apart.
+    wide, deep: fields in which the two teachers differ from the student; deep {} for none, of networks of one depth. w_pixel,
+    pixel, pixel_range, content, sharpen, w_adv, adversarial, discriminator, r1: the teachers' own training, as in
+    kdsr.methods.gan. w_ssim, look, w_tv: of the student's image against theirs. w_channels, taps: of the mean features against the
+    wide teacher's; '' = four of each, equally far apart. scales: as in kdsr.methods.gan.
     """
     m = cfg.method
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES, own=True)
     supervise, features = critics.truth(m)
     compare, viewer = critics.look(m.look)
-    student, teachers = nets.student(cfg), {name: nets.beside(cfg, name) for name in TEACHERS}
+    student, teachers = nets.student(cfg), {name: nets.beside(cfg, name) for name in beside(m)}
     disc, trained = critics.critic(cfg), {'student': student, **teachers}
     if m.w_channels:
         wide = teachers['wide']
         pairs = paired(m.taps, (student.name, student.module), (wide.name, wide.module), quarters)
         trained['adapt'] = pairs.adapter(cfg, norm=True)
-    trained |= {f'disc_{name}': disc for name in TEACHERS}
+    trained |= {f'disc_{name}': disc for name in teachers}
+    see, sight = sights.of(cfg, student.module)
 
     def like(sr, tr, ctx):
         """(loss, parts) of the student's image against one teacher's."""
@@ -75,11 +86,15 @@ def make(cfg):
 
     def losses(params, ctx):
         found, moved, parts, taps = {}, {}, {}, {}
-        call = lambda name, *x: models.train_apply(trained[name].module, params[name], ctx.vars[name], *x, axis=ctx.axis)
-        (sr, taps['student']), moved['student'] = call('student', ctx.batch.lr)
+        inputs, named = see(ctx)
+
+        def call(name, *x, **named):
+            return models.train_apply(trained[name].module, params[name], ctx.vars[name], *x, axis=ctx.axis, **named)
+
+        (sr, taps['student']), moved['student'] = call('student', *inputs, **named)
         loss = 0.0
-        for name in TEACHERS:
-            (tr, taps[name]), moved[name] = call(name, ctx.batch.lr)
+        for name in teachers:
+            (tr, taps[name]), moved[name] = call(name, *inputs, **named)
             game = critics.played(m, play, disc, params, ctx, ctx.batch.hr, tr, f'disc_{name}')
             found[name], own = supervise(ctx, tr)
             found[name] += m.w_adv * game.fool
@@ -95,4 +110,4 @@ def make(cfg):
         found |= {name: loss for name in ('student', 'adapt') if name in trained}
         return found, (moved, parts)
 
-    return steps.method(cfg, losses, trained, {'features': features, 'look': viewer})
+    return steps.method(cfg, losses, trained, {'features': features, 'look': viewer, 'sight': sight})

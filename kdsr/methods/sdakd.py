@@ -16,7 +16,7 @@ to stage by `carry` (experiments/sdakd.py).
 
 import jax.numpy as jnp
 
-from kdsr import critics, fields, models, nets, steps
+from kdsr import critics, fields, models, nets, sights, steps
 from kdsr.losses import features as distances
 from kdsr.taps import paired, quarters
 
@@ -45,6 +45,7 @@ DEFAULTS = {
     **dict.fromkeys(('discriminator', 'wide'), {}),
     'teacher_disc': '',
     'disc_optimizer': {},
+    'scales': '',
 }
 RANGES = critics.RANGES
 
@@ -88,7 +89,7 @@ def make(cfg):
     'student:teacher,...', '' = four equally spaced ones (kdsr.taps.quarters). sigma: 'batch', or 'one' for plain squares.
     critic: 'student' and 'wide' (new ones, of the blocks `discriminator` and `wide`), 'teacher_tuned' and 'teacher_frozen' (the
     export `teacher_disc`), 'none'. w_adv, adversarial: weight and kind of the game; with w_adv 0 the critic learns and the student
-    does not hear of it. r1, disc_optimizer, adapt_optimizer: as in kdsr.methods.gan and fakd.
+    does not hear of it. r1, disc_optimizer, adapt_optimizer, scales: as in kdsr.methods.gan and fakd.
     """
     m = cfg.method
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES, own=True)
@@ -104,19 +105,23 @@ def make(cfg):
         frozen['teacher'] = teacher.variables
     trained |= {'disc': disc} if disc else {}  # last: the others begin alike with and without it
 
-    def matched(params, ctx, taps):
-        _, theirs = teacher.module.apply(ctx.frozen['teacher'], ctx.batch.lr)
+    see, frozen['sight'] = sights.of(cfg, student.module, *([teacher.module] if teacher else []))
+
+    def matched(params, ctx, taps, inputs, named):
+        _, theirs = teacher.module.apply(ctx.frozen['teacher'], *inputs, **named)
         ours, _ = trained['adapt'].module.apply({'params': params['adapt']}, pairs.student(taps))
         sigma = (lambda tap: deviation(tap, ctx)) if m.sigma == 'batch' else lambda tap: 1.0
         both = list(zip(ours, pairs.teacher(theirs), strict=True))
         return sum(distances.scaled(a, b, deviation=sigma(b)) for a, b in both) / len(both)
 
     def losses(params, ctx):
-        lr, hr = ctx.batch.lr, ctx.batch.hr
-        (sr, taps), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], lr, axis=ctx.axis)
+        (inputs, named), hr = see(ctx), ctx.batch.hr
+        (sr, taps), moved = models.train_apply(
+            student.module, params['student'], ctx.vars['student'], *inputs, axis=ctx.axis, **named
+        )
         (loss, parts), moved, game = supervise(ctx, sr), {'student': moved}, None
         if teacher:
-            parts['features'] = matched(params, ctx, taps)
+            parts['features'] = matched(params, ctx, taps, inputs, named)
             loss += m.w_features * parts['features']
         if disc:
             game = critics.played(m, play, disc, params, ctx, hr, sr)
