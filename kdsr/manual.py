@@ -6,7 +6,8 @@ python -m kdsr.manual > docs/config.md
 
 from kdsr import meanings, methods, optim, recipes, settings
 
-WHOLE = ('student.args', 'method.discriminator', 'method.content', 'method.growth')  # blocks that one line explains
+# blocks that one line explains
+WHOLE = ('student.args', *(f'method.{name}' for name in ('discriminator', 'wide', 'deep', 'content', 'look', 'growth', 'r1')))
 
 
 def meaning(path, method):

@@ -67,6 +67,17 @@ _GAN = {
     'disc_init': "export that the discriminator starts from; '' new",
     'disc_optimizer': 'its optimiser block; {} that of the student',
 }
+_TRUTH = {
+    'pixel': "kind of the pixel term: 'l1', 'l2', 'charbonnier', or a function of your own",
+    'w_pixel': 'its weight; 0: none',
+    'pixel_range': _GAN['pixel_range'],
+    'content': _CONTENT,
+    'sharpen': 'whether pixel and content terms look at the sharpened HR image, and the critic at the plain one (Real-ESRGAN)',
+}
+_TAPS = "pairs of features, 'student:teacher,...'; '' four of each network, equally far apart"
+_LOOK = 'image against image, by features of a network: taps of textures, tap of features, and weights, style and image'
+_SCALES = "of networks that restore enlarged images: drawn for each one, '4*64+2*32+8'; '' LR of the config's scale"
+_R1 = 'gradient penalty of the discriminator: weight (gamma, of images on 0..1; 0: none), every (steps between)'
 METHODS = {
     'supervised': {
         'loss': "'l1', 'l2', 'charbonnier', or a function of your own, mypkg.losses.edges",
@@ -85,12 +96,16 @@ METHODS = {
         'pixel_range': 'value of white in the pixel terms: 255 as published',
     },
     'gan': {
-        'pixel': "kind of the pixel term: 'l1', 'l2', 'charbonnier', or a function of your own",
-        'w_pixel': 'its weight; 0: none',
+        **_TRUTH,
         'w_adv': 'weight of the adversarial term; 0: no discriminator',
         **_GAN,
+<<<<<<< HEAD
         'sharpen': 'whether pixel and content terms look at the sharpened HR image, and the critic at the plain one (Real-ESRGAN)',
         'w_colour': 'weight of how far a patch moves from the mean colour of LR; 0 leaves it out',
+=======
+        'r1': _R1,
+        'scales': _SCALES,
+>>>>>>> h/sdakd
     },
     'srgan_kd': {
         'technique': "'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan', or 'none': the same without a teacher",
@@ -106,6 +121,52 @@ METHODS = {
         'w_pixel': "weight of the distance to the teacher's image",
         'w_adv': 'of the adversarial mode: weight of the game',
         **_GAN,
+    },
+    'sdakd': {
+        **_TRUTH,
+        **{k: _GAN[k] for k in ('adversarial', 'disc_optimizer')},
+        'w_features': "weight of the distance to the teacher's features; 0: none",
+        'taps': _TAPS,
+        'sigma': "what features are divided by: 'batch', the teacher's deviation over the batch, or 'one'",
+        'adapt_optimizer': "the optimiser block of what brings features to the teacher's width; {} that of the student",
+        'critic': "'student', 'wide' (new ones), 'teacher_tuned', 'teacher_frozen' (an export) or 'none'",
+        'w_adv': 'weight of the adversarial term; 0: the critic learns, and the student does not hear of it',
+        'r1': _R1,
+        'scales': _SCALES,
+        'discriminator': "of critic student: name ('srgan', 'esrgan', 'unet', a module of your own) and fields that make it narrow",
+        'wide': 'of critic wide: likewise, of the width of the teacher',
+        'teacher_disc': "of critic teacher_tuned and teacher_frozen: export of the teacher's discriminator",
+    },
+    'dcd': {
+        **_TRUTH,
+        **{k: _GAN[k] for k in ('adversarial', 'discriminator', 'disc_optimizer')},
+        'form': "'collaborative' (teacher and critic are trained beside the student) or 'fixed' (both are trained already)",
+        'taps': _TAPS,
+        'look': _LOOK,
+        'w_dcd': 'weight of what the critic sees in the features',
+        'w_adv': 'weight of the game, of the student and of the teacher beside it',
+        'r1': _R1,
+        'scales': _SCALES,
+        'wide': 'of form collaborative: fields in which the teacher differs from the student',
+        'teacher_disc': "of form fixed: export of the teacher's discriminator",
+        'adapt_optimizer': 'the optimiser block of what makes images of features; {} that of the student',
+        'teacher_optimizer': "the teacher's optimiser block; {} that of the student",
+    },
+    'omgd': {
+        **_TRUTH,
+        **{k: _GAN[k] for k in ('adversarial', 'discriminator')},
+        'wide': 'fields in which the wide teacher differs from the student',
+        'deep': 'fields in which the deep teacher differs from the student; {} without one',
+        'taps': _TAPS,
+        'w_ssim': "weight of 1 - SSIM to each teacher's image",
+        'look': _LOOK,
+        'w_tv': "weight of the total variation of the student's image",
+        'w_channels': 'weight of the mean features against those of the wide teacher; 0: none',
+        'w_adv': "weight of the teachers' games",
+        'r1': _R1,
+        'scales': _SCALES,
+        **{f'{name}_optimizer': 'its optimiser block; {} that of the student' for name in ('wide', 'deep', 'adapt')},
+        **{f'disc_{name}_optimizer': f"the {name} teacher's critic's optimiser block; {{}} likewise" for name in ('wide', 'deep')},
     },
     'data_free': {
         'images': "what the student is trained on: 'generator', 'noise', or 'data'",

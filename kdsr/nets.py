@@ -34,6 +34,14 @@ def trained(name, args, cfg, field, init='', exported=True):
     return Trained(module, name, dict(args), init, exported)
 
 
+def beside(cfg, block):
+    """A network that is trained beside the student: the student's, but for the fields of the block `cfg.method[block]`; fresh."""
+    values, field = cfg.method[block], f'config.method.{block}'
+    if not values:
+        raise ValueError(f'{field} is empty: name the fields in which it differs from the student, such as features')
+    return trained(cfg.student.name, {'scale': cfg.scale, **cfg.student.args, **values}, cfg, field)
+
+
 def start(net, key):
     """The variables that a Trained begins with: those of its `init`, or random ones drawn by `key` where it is empty.
 

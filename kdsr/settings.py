@@ -12,7 +12,7 @@ import ml_collections
 from kdsr import config as configs
 from kdsr import fields, methods, models, optim, recipes, writers
 
-OPEN = ('student.args', 'method.discriminator', 'data.degradation')  # blocks whose fields others know
+OPEN = ('student.args', 'method.discriminator', 'method.wide', 'method.deep', 'data.degradation')  # blocks whose fields others know
 OPTIONAL = {'teacher': ''}  # not every config file has it
 NOT_OF_SOURCE = "data.source='{}' does not read it"
 SOURCES = {  # what each source of data reads besides the fields that all do

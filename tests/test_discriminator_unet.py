@@ -226,7 +226,7 @@ def test_games_take_maps(game):
     real, fake = jax.random.normal(jax.random.key(0), (2, 2, 4, 6, 1))
     ctx, play = types.SimpleNamespace(mean=lambda x: x), critics.GAMES[game]
     np.testing.assert_allclose(play(real, fake, ctx), play(real.ravel(), fake.ravel(), ctx), rtol=1e-6)
-    assert all(value.shape == () for value in [*play(real, fake, ctx), *critics.verdicts(real, fake).values()])
+    assert all(value.shape == () for value in [*play(real, fake, ctx), *critics.verdicts(real, fake, ctx).values()])
     assert jax.grad(lambda fake: play(real, fake, ctx)[1])(fake).any()
 
 

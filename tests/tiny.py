@@ -128,6 +128,18 @@ def unet(room, **values):
     return tiny
 
 
+def sdakd(room, values=(), **method):
+    """A x2 run of SDAKD's third stage against a critic of the student's own; `method`: fields of its block that differ."""
+    found = config(room / 'images', room / 'teacher', **dict(values))
+    found.optimizer = recipes.adam(1e-2, name='sgd')
+    found.method = {
+        'name': 'sdakd', 'content': {'weight': 0.0}, 'w_features': 0.5, 'w_adv': 0.1,
+        'discriminator': {'name': 'own.critic', 'features': 4}, 'wide': {'name': 'own.critic', 'features': 8},
+        'teacher_disc': str(room / 'disc'), **method,
+    }  # fmt: skip
+    return found
+
+
 def realesrgan(room, **values):
     """The second stage of Real-ESRGAN on degraded images: sharpened targets, plain ones for the critic."""
     tiny = unet(room, **values)
@@ -156,5 +168,6 @@ CONFIGS = {
     'srgan_kd': gan,
     'gan2g_al': lambda room: gan(room, 'gan2g_al'),
     'unet': unet,
+    'sdakd': lambda room: sdakd(room, r1={'weight': 1.0, 'every': 2}, discriminator={'name': 'unet', 'features': 4}),
     'realesrgan': realesrgan,
 }

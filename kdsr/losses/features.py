@@ -36,6 +36,33 @@ def fitnet(student: ArrayLike, teacher: ArrayLike) -> jax.Array:
     return pixel.l1(*check_shapes('features.fitnet', student, teacher, 'BHWC'))
 
 
+def scaled(student: ArrayLike, teacher: ArrayLike, *, deviation: ArrayLike = 1.0) -> jax.Array:
+    """Mean squared difference of the features after both were divided by one number: `mean(((student - teacher) / deviation)^2)`.
+
+    With the standard deviation of the teacher's features as `deviation` taps of very different sizes weigh alike; a student of
+    zeros then costs 1 + (mean / deviation)^2. Examples do not couple but by what the caller takes `deviation` of.
+
+    Args:
+      student: features `[B, H, W, C]`, brought to the teacher's width.
+      teacher: features `[B, H, W, C]`.
+      deviation: scalar above 0.
+
+    Returns:
+      Scalar, at least float32, without a unit where `deviation` has that of the features.
+
+    Raises:
+      ValueError: the shapes differ or are not 4-D, or `deviation` is no scalar.
+
+    References:
+      Liu et al., "A Simple and Generic Framework for Feature Distillation via Channel-wise Transformation", arXiv 2303.13212,
+      2023 (there a plain sum of squares, after an MLP on the student's channels, which is the caller's).
+    """
+    student, teacher = check_shapes('features.scaled', student, teacher, 'BHWC')
+    if jnp.shape(deviation) != ():
+        raise ValueError(f'features.scaled: deviation has shape {jnp.shape(deviation)}, must be a scalar: one for each tap')
+    return jnp.square((student - teacher) / deviation).mean()
+
+
 def attention(student: ArrayLike, teacher: ArrayLike, *, eps: float = 1e-6) -> jax.Array:
     """Attention transfer: mean absolute difference of the two `attention_map`s.
 

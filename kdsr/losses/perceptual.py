@@ -65,6 +65,37 @@ def content(a: ArrayLike, b: ArrayLike, *, scale: float = 12.75) -> jax.Array:
     return pixel.l2(a, b) / scale**2
 
 
+def style(features_a: Features, features_b: Features) -> jax.Array:
+    """Sum over features of the mean absolute difference of their `gram` matrices; equal features cost 0.
+
+    Channels must be equal, sizes H x W may differ. Examples do not couple.
+
+    Args:
+      features_a: a list or a dict of features, each `[B, H, W, C]`, or one such array.
+      features_b: likewise, with the same names.
+
+    Returns:
+      Scalar, at least float32, in squared units of the features.
+
+    Raises:
+      ValueError: names or numbers of features, or their channels, differ.
+
+    References:
+      Gatys et al., "Image Style Transfer Using Convolutional Neural Networks", CVPR 2016; in this form (L1, divided by C H W)
+      Ren et al., "Online Multi-Granularity Distillation for GAN Compression", ICCV 2021, and its code.
+    """
+    matrices = [jax.tree.map(gram, features) for features in (features_a, features_b)]
+    check_same('perceptual.style', *matrices)
+    return sum(pixel.l1(a, b) for a, b in zip(*map(jax.tree.leaves, matrices), strict=True))
+
+
+def gram(x: ArrayLike) -> jax.Array:
+    """Products of all channels, summed over positions: `[B, H, W, C]` -> `[B, C, C]`, divided by C H W."""
+    x = pixel.as_float(x)
+    _, h, w, c = x.shape
+    return jnp.einsum('bhwc,bhwd->bcd', x, x, precision=jax.lax.Precision.HIGHEST) / (h * w * c)
+
+
 def check_same(name, features_a, features_b, weights=None):
     """ValueError unless both have the same names, at least one, and shapes, and `weights`, if any, the same names."""
     a, b = ({jax.tree_util.keystr(k): jnp.shape(v) for k, v in _leaves(x)} for x in (features_a, features_b))

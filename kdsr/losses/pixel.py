@@ -67,6 +67,29 @@ def charbonnier(sr: ArrayLike, hr: ArrayLike, *, eps: float = 1e-3) -> jax.Array
     return jnp.sqrt(jnp.square(_difference('pixel.charbonnier', sr, hr)) + eps**2).mean()
 
 
+def total_variation(image: ArrayLike) -> jax.Array:
+    """Sum over an image of the absolute differences between neighbours, down and across; mean over the batch.
+
+    A constant image costs 0, with gradient 0. It grows with the number of pixels. Examples do not couple.
+
+    Args:
+      image: images `[B, H, W, C]`, any range.
+
+    Returns:
+      Scalar, at least float32, in the units of the images.
+
+    Raises:
+      ValueError: the shape is not 4-D.
+
+    References:
+      Rudin et al., "Nonlinear total variation based noise removal algorithms", Physica D 60, 1992, in the anisotropic form.
+    """
+    image = as_float(image)
+    if image.ndim != 4:
+        raise ValueError(f'pixel.total_variation: shape {image.shape} must be [B, H, W, C]')
+    return sum(absolute(jnp.diff(image, axis=axis)).sum((1, 2, 3)).mean() for axis in (1, 2))
+
+
 KINDS = {'l1': l1, 'l2': l2, 'charbonnier': charbonnier}
 
 

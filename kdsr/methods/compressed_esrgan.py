@@ -62,11 +62,11 @@ def make(cfg):
         parts, moved = {'distil': pixel.l2(m.pixel_range * sr, m.pixel_range * tr)}, {'student': moved}
         found = {'student': m.w_pixel * parts['distil']}
         if disc:
-            real, fake, moved['disc'] = critics.judged(disc.module, params['disc'], ctx.vars['disc'], tr, sr, axis)
+            game = critics.played(m, play, disc, params, ctx, tr, sr)
             parts['content'] = perceive(ctx.frozen['features'], sr, hr)
-            parts['adversarial'], found['disc'] = play(real, fake, ctx)
-            found['student'] += parts['content'] + m.w_adv * parts['adversarial']
-            parts |= critics.verdicts(real, fake)
+            parts['adversarial'], found['disc'], moved['disc'] = game.fool, game.against, game.moved
+            found['student'] += parts['content'] + m.w_adv * game.fool
+            parts |= game.seen
         return found, (moved, parts)
 
     trained = {'student': student} | ({'disc': disc} if disc else {})

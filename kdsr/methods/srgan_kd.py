@@ -73,10 +73,10 @@ def make(cfg):
             parts['distil'] = pixel.l2(m.pixel_range * sr, m.pixel_range * genuine['disc_teacher'])
             found['student'] += m.w_pixel * parts['distil']
         for name in judges:
-            real, fake, moved[name] = critics.judged(disc.module, params[name], ctx.vars[name], genuine[name], sr, axis)
-            parts[f'fool_{name}'], found[name] = play(real, fake, ctx)
-            found['student'] += weights[name] * parts[f'fool_{name}']
-            parts |= critics.verdicts(real, fake, name)
+            game = critics.played(m, play, disc, params, ctx, genuine[name], sr, name)
+            parts[f'fool_{name}'], found[name], moved[name] = game.fool, game.against, game.moved
+            found['student'] += weights[name] * game.fool
+            parts |= game.seen
         return found, (moved, parts)
 
     frozen = {'features': features} | ({'teacher': teacher.variables} if teacher else {})

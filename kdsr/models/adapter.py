@@ -1,10 +1,15 @@
-"""1x1 convolutions that bring a student's taps to the teacher's widths (the regressors of FitNets, ICLR 2015)."""
+"""1x1 convolutions that bring a student's taps to the teacher's widths (FitNets' regressors, ICLR 2015), or MLPs of them."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
 from kdsr.models.layers import Conv
+from kdsr.models.norms import BatchNorm
+
+HE = {'kernel_init': nn.initializers.he_normal(), 'bias_init': nn.initializers.zeros}
 
 
 def example(inputs, **_):
@@ -13,12 +18,27 @@ def example(inputs, **_):
 
 
 class Network(nn.Module):
-    """`[[B, h, w, inputs[0]], ...]` -> `([[B, h, w, widths[0]], ...], {})`, one convolution per tap, float32."""
+    """`[[B, h, w, inputs[0]], ...]` -> `([[B, h, w, widths[0]], ...], {})`, float32: one stack of 1x1 convolutions per tap.
+
+    layers: how many, with a ReLU between, the first of them to the width already; from 2 on they are drawn by He's law, without
+    biases at first (the MLP of Liu et al., arXiv 2303.13212). norm: batch norm and ReLU behind the last, which then has no bias
+    (OMGD); `train` and `axis` are those of `BatchNorm`.
+    """
 
     inputs: tuple[int, ...]
     widths: tuple[int, ...]
+    layers: int = 1
+    norm: bool = False
 
     @nn.compact
-    def __call__(self, taps):
-        convolve = lambda i, width, tap: Conv(width, kernel_size=1, name=f'tap{i}')(tap)
-        return [convolve(i, *pair) for i, pair in enumerate(zip(self.widths, taps, strict=True), 1)], {}
+    def __call__(self, taps, train=False, axis=None):
+        laws = HE if self.layers > 1 else {}
+
+        def brought(i, width, x):
+            convolution = functools.partial(Conv, width, kernel_size=1, **laws)
+            for k in range(1, self.layers):
+                x = nn.relu(convolution(name=f'tap{i}_{k}')(x))
+            x = convolution(name=f'tap{i}', use_bias=not self.norm)(x)
+            return nn.relu(BatchNorm(name=f'bn{i}')(x, train, axis)) if self.norm else x
+
+        return [brought(i, *pair) for i, pair in enumerate(zip(self.widths, taps, strict=True), 1)], {}

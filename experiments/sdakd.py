@@ -1,0 +1,236 @@
+"""SDAKD (after Kaparinos & Mezaris 2025): narrow students in three stages, the last against a critic as narrow as they are.
+
+    python -m kdsr.main --config=experiments/sdakd.py                        # demo: the shipped srgan_x4 teaches a quarter of it
+    python -m kdsr.main --config=experiments/sdakd.py:wide                   # or another arm, see below
+    python -m kdsr.main --config=experiments/sdakd.py:teacher --config.data.path=DF2K       # Real-ESRGAN's pair: RRDBNet, U-Net
+    python -m kdsr.main --config=experiments/sdakd.py:paper,eighth --config.data.path=DF2K
+    python -m kdsr.study --config=experiments/sdakd.py:paper --arms=sdakd,wide,none --seeds=0,1,2 --out=runs/sdakd
+    python -m kdsr.main --config=experiments/sdakd.py:smoke                  # a minute
+
+Arms: `sdakd`; the same three stages with another critic, `tuned` (the teacher's, which goes on learning), `frozen` (the teacher's
+as it is), `wide` (a new one of the teacher's size) or `none`; `no_features`, `no_stage1`; and what else there is: `scratch` (no
+teacher and no stages, against a wide critic), `dcd`, `dcd_fixed`, `omgd`. All have as many steps. The stages are the paper's, the
+numbers this project's.
+
+`paper` takes teachers/x4plus (RealESRGAN_x4plus, converted); its `tuned`, `frozen` and `dcd_fixed` also
+runs/sdakd_teacher/export/disc, which `teacher` makes: a discriminator to that teacher.
+"""
+
+import pathlib
+import runpy
+
+from kdsr import recipes
+
+realesrgan = runpy.run_path(str(pathlib.Path(__file__).with_name('realesrgan.py')))
+srgan = runpy.run_path(str(pathlib.Path(__file__).with_name('srgan.py')))
+
+AXES = {
+    'arm': ('sdakd', 'tuned', 'frozen', 'wide', 'none', 'no_features', 'no_stage1', 'scratch', 'dcd', 'dcd_fixed', 'omgd'),
+    'fraction': ('quarter', 'half', 'eighth'),
+}
+PARTS = {'half': 2, 'quarter': 4, 'eighth': 8}  # of the teacher's channels
+
+# The table of stages: share of the steps, whether features are compared, whether there is a critic, whether the student hears it.
+STAGES = {
+    'supervised': {'share': 0.25, 'features': False, 'critic': False, 'heard': False},
+    'features': {'share': 0.25, 'features': True, 'critic': True, 'heard': False},
+    'adversarial': {'share': 0.5, 'features': True, 'critic': True, 'heard': True},
+}
+CRITICS = {'tuned': 'teacher_tuned', 'frozen': 'teacher_frozen', 'wide': 'wide', 'none': 'none', 'scratch': 'wide'}
+
+
+def table(arm):
+    """The stages of an arm, {name: row}, as `STAGES`."""
+    rows = {name: dict(row) for name, row in STAGES.items()}
+    if arm == 'no_stage1':
+        rows = {'features': {**rows['features'], 'share': 0.5}, 'adversarial': rows['adversarial']}
+    if arm == 'scratch':
+        rows = {'adversarial': {**rows['adversarial'], 'share': 1.0}}
+    if arm in ('no_features', 'scratch'):
+        rows = {name: {**row, 'features': False} for name, row in rows.items()}
+    if arm in ('dcd', 'dcd_fixed', 'omgd'):
+        rows = {'supervised': rows['supervised'], 'distil': {'share': 0.75}}
+    return rows
+
+
+def method(base, row, arm):
+    """The block of one stage. base: that of SDAKD's third stage."""
+    if 'critic' not in row:
+        return rival(base, arm)
+    kind = CRITICS.get(arm, 'student') if row['critic'] else 'none'
+    if kind == 'teacher_frozen' and not row['heard']:
+        kind = 'none'  # it has nothing to learn
+    changes = {'critic': kind, 'w_features': base['w_features'] if row['features'] else 0.0}
+    return {**base, **changes, 'w_adv': base['w_adv'] if row['heard'] else 0.0}
+
+
+def rival(base, arm):
+    """The block of DCD or OMGD with the terms, the game and the teacher's critic of `base`."""
+    shared = ('pixel', 'w_pixel', 'pixel_range', 'content', 'sharpen', 'taps', 'adversarial', 'w_adv', 'r1')
+    block = {k: base[k] for k in shared if k in base} | {'discriminator': base['wide']}
+    if arm == 'omgd':
+        return {**block, 'name': 'omgd', 'wide': base['rivals']['wide'], 'deep': base['rivals']['deep']}
+    if arm == 'dcd':
+        return {**block, 'name': 'dcd', 'form': 'collaborative', 'wide': base['rivals']['wide']}
+    return {**block, 'name': 'dcd', 'form': 'fixed', 'teacher_disc': base['teacher_disc']}
+
+
+def carried(before, now):
+    """Which networks go over between two methods' blocks: those that both train."""
+    if not before:
+        return ()
+    trains = lambda m, net: {
+        'student': True,
+        'adapt': m.get('w_features', 0.0) > 0,
+        'disc': m.get('critic') in ('student', 'wide', 'teacher_tuned'),
+    }[net]
+    return tuple(net for net in ('student', 'adapt', 'disc') if trains(before, net) and trains(now, net))
+
+
+def stages(arm, base, steps, optimizers=()):
+    """The blocks of an arm's stages. steps: of all together. optimizers: (stage, block) where one has its own."""
+    found, before, own = [], None, dict(optimizers)
+    for name, row in table(arm).items():
+        now = method(base, row, arm)
+        values = {'optimizer': own[name]} if name in own else {}
+        values |= {'student_init': ''} if before is None else {}
+        block = {k: v for k, v in now.items() if k != 'rivals'}
+        found.append(
+            recipes.block(name=name, method=block, steps=round(steps * row['share']), carry=carried(before, now), **values)
+        )
+        before = now
+    return tuple(found)
+
+
+def alone(block):
+    """A method's block without what its rivals read."""
+    return {k: v for k, v in block.items() if k != 'rivals'}
+
+
+def base(content, **values):
+    """SDAKD's block in its third stage, with what the rivals read beside it."""
+    return {
+        'name': 'sdakd',
+        'pixel': 'l1',
+        'w_pixel': 1.0,
+        'pixel_range': 1.0,
+        'content': content,
+        'w_features': 1.0,
+        'taps': '',
+        'sigma': 'batch',
+        'adversarial': 'vanilla',
+        **values,
+    }
+
+
+def demo(arm='sdakd', fraction='quarter'):
+    """SRResNet of a quarter of srgan_x4's channels learns from it on the embedded photographs, 1200 steps."""
+    features = 32 // PARTS[fraction]
+    steps = 1200
+    rows = base(
+        srgan['content'](),
+        pixel='l2',
+        w_pixel=1e-3,
+        pixel_range=255.0,
+        w_adv=1e-3,
+        w_features=0.1,
+        discriminator={'name': 'srgan', 'features': features, 'hidden': 8 * features},
+        wide={'name': 'srgan', 'features': 32, 'hidden': 256},
+        teacher_disc='',  # srgan_x4's was not shipped: an export for `tuned`, `frozen` and `dcd_fixed`
+        rivals={'wide': {'features': 32}, 'deep': {'blocks': 16}},
+    )
+    return recipes.base(
+        student=recipes.model('srresnet', features=features, blocks=8),
+        teacher='srgan_x4',
+        method=alone(rows),
+        patch=12,
+        batch_size=8,
+        log_every=50,
+        eval_every=600,
+        save_every=300,
+        export='latest',  # PSNR does not choose a GAN
+        lpips='alex',
+        optimizer=recipes.adam(2e-4),
+        stages=stages(arm, rows, steps, [('supervised', recipes.adam(1e-3, warmup=50, clip=10.0))]),
+    )
+
+
+def paper(arm='sdakd', fraction='quarter'):
+    """Real-ESRGAN: RRDBNet of a half, a quarter or an eighth of the channels, 400,000 steps, its losses, rates and averages."""
+    part = PARTS[fraction]
+    content = {'network': 'teachers/vgg19', 'tap': realesrgan['VGG19'], 'norm': 'l1', 'weight': 1.0}
+    rows = base(
+        content,
+        sharpen=True,
+        w_adv=0.1,
+        discriminator={'name': 'unet', 'features': 64 // part},
+        wide={'name': 'unet', 'features': 64},
+        teacher_disc='runs/sdakd_teacher/export/disc',
+        rivals={'wide': {'features': 64, 'growth': 32}, 'deep': {'blocks': 46}},
+    )
+    return recipes.base(
+        student=recipes.model('rrdb', features=64 // part, growth=32 // part, blocks=23),
+        teacher='teachers/x4plus',
+        method=alone(rows),
+        data=recipes.folder('DF2K', augment='mirror', degradation={'preset': 'realesrgan'}),
+        patch=64,
+        batch_size=48,
+        ema_decay=0.999,
+        log_every=100,
+        eval_every=5000,
+        save_every=5000,
+        export='latest',
+        lpips='alex',
+        optimizer=recipes.adam(1e-4, b2=0.99),
+        stages=stages(arm, rows, 400_000, [('supervised', recipes.adam(2e-4, b2=0.99))]),
+    )
+
+
+def teacher():
+    """RealESRGAN_x4plus goes on against a new U-Net, 20,000 steps at a tenth of the rate: leaves the pair of export/disc."""
+    config = realesrgan['paper']()
+    config.name = 'sdakd_teacher'
+    config.student_init = 'teachers/x4plus'
+    config.steps = 20_000
+    config.optimizer = recipes.adam(1e-5, b2=0.99)
+    config.method = {**config.method.to_dict(), 'disc_optimizer': recipes.adam(1e-4, b2=0.99)}
+    del config.stages
+    return config
+
+
+def smoke(arm='sdakd', fraction='quarter'):
+    """Six steps of tiny networks in each stage, the first of which makes their teacher: shows that everything works."""
+    rows = base(
+        {'network': 'vgg16', 'tap': 'conv1_2', 'norm': 'l1', 'weight': 1.0},
+        sharpen=True,
+        w_adv=0.1,
+        discriminator={'name': 'unet', 'features': 32 // PARTS[fraction] // 4},
+        wide={'name': 'unet', 'features': 8},
+        teacher_disc='stage:teacher/disc',
+        rivals={'wide': {'features': 16}, 'deep': {'blocks': 8}},
+    )
+    config = recipes.base(
+        student=recipes.model('srvgg', features=32 // PARTS[fraction], blocks=4),
+        teacher='stage:teacher/student',
+        method=alone(rows),
+        data=recipes.embedded(augment='mirror'),
+        ema_decay=0.9,
+        export='latest',
+        optimizer=recipes.adam(1e-4, b2=0.99),
+    )
+    recipes.shorten(config)
+    gan = {**realesrgan['method'](rows['content'], 8)}
+    pair = recipes.block(name='teacher', student=recipes.model('srvgg', features=32, blocks=4), teacher='', method=gan)
+    config.stages = (pair, *stages(arm, rows, 24))
+    return config
+
+
+RECIPES = (demo, paper, teacher, smoke)
+
+STUDY = recipes.Study(
+    recipe='paper',
+    arms={arm: (arm, {}) for arm in AXES['arm']},
+    against='sdakd',
+    metrics=('psnr_y', 'lpips'),
+    lpips='alex',
+)

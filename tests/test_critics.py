@@ -1,0 +1,159 @@
+"""Critics: the gradient penalty and its factor, lazy and on several devices, what the logs say, the two baselines' players."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from arrays import drawn, quick
+
+from kdsr import critics, methods, models, nets, recipes
+from kdsr.losses import adversarial, perceptual, pixel
+from kdsr.models import exports
+from kdsr.types import Batch, Ctx
+
+RNG = np.random.default_rng(0)
+WEIGHTS = RNG.normal(size=(4, 5, 3))
+
+
+def test_r1_of_a_linear_critic_is_the_squared_norm_of_its_weights():
+    images = RNG.random((6, 4, 5, 3))
+    linear = lambda x: jnp.einsum('bhwc,hwc->b', x, WEIGHTS)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(adversarial.r1(linear, images), np.square(WEIGHTS).sum(), rtol=1e-12)
+        # on images in [0, 1] a critic of [-1, 1] has four times that: 80 there is 20 here
+        inside = lambda x: linear(2 * x - 1)
+        np.testing.assert_allclose(adversarial.r1(inside, images), 4 * np.square(WEIGHTS).sum(), rtol=1e-12)
+        # a map counts as its mean
+        maps = lambda x: x * WEIGHTS
+        np.testing.assert_allclose(adversarial.r1(maps, images), np.square(WEIGHTS).sum() / 60**2, rtol=1e-12)
+        # second derivative: of |w|^2 it is 2 w
+        gradient = jax.grad(lambda w: adversarial.r1(lambda x: (x * w).sum((1, 2, 3)), images))(WEIGHTS)
+        np.testing.assert_allclose(gradient, 2 * WEIGHTS, rtol=1e-12)
+    with pytest.raises(ValueError, match=r'r1: 6 images have logits of shape \(\), must be \[6, ...\]'):
+        adversarial.r1(lambda x: x.sum(), images)
+
+
+@pytest.fixture(scope='module')
+def game():
+    """(block with R1, a small critic as a network to train, its params, real and generated images)."""
+    net = models.build('own.critic', size=8)
+    real, fake = np.float32(RNG.random((2, 4, 8, 8, 3)))
+    cfg = recipes.block({'r1': {'weight': 10.0, 'every': 4}})
+    disc = nets.trained('own.critic', {'size': 8}, recipes.base(), 'here')
+    return cfg, disc, drawn(net, real[:1])['params'], real, fake
+
+
+def test_lazy_r1_has_half_its_weight_in_the_mean(game):
+    """In every fourth step four times as heavy: 10/2 * 4 * E|gradient|^2, as GCFSR's 80 is 10/2 * 16."""
+    cfg, disc, params, real, fake = game
+
+    def losses(step, weight):
+        m = recipes.block({'r1': {**cfg.r1.to_dict(), 'weight': weight}})
+        ctx = Ctx(Batch(fake, real), {}, {'disc': {}}, jax.random.key(0), step)
+        found = critics.played(m, critics.GAMES['vanilla'], disc, {'disc': params}, ctx, real, fake)
+        return found.against, found.seen.get('disc_r1')
+
+    run = quick(losses, static_argnums=1)
+    plain, none = run(0, 0.0)
+    expected = adversarial.r1(lambda x: disc.module.apply({'params': params}, x)[0], real)
+    assert none is None and expected > 1e-6
+    for step in range(5):
+        against, seen = run(step, 10.0)
+        due = step % 4 == 0
+        np.testing.assert_allclose(against - plain, 5 * 4 * expected * due, rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(seen, 4 * expected * due, rtol=1e-4)
+
+
+def test_what_the_logs_say_by_hand(game):
+    """Logits of two real and four generated images."""
+    real, fake = np.float32([2, -1]), np.float32([-3, 1, -1, -2])
+    ctx = Ctx(None, {}, {}, None, 0)
+    told = critics.verdicts(jnp.asarray(real), jnp.asarray(fake), ctx)
+    sigmoid = lambda z: 1 / (1 + np.exp(-np.float64(z)))
+    bce = lambda z, label: -np.log(sigmoid(z) if label else 1 - sigmoid(z)).mean()
+    wanted = {'real': sigmoid(real).mean(), 'fake': sigmoid(fake).mean(), 'accuracy': (1 / 2 + 3 / 4) / 2}
+    wanted |= {'balance': abs(bce(fake, 1) - bce(fake, 0))}
+    assert told.keys() == {f'disc_{k}' for k in wanted}
+    for name, value in wanted.items():
+        np.testing.assert_allclose(told[f'disc_{name}'], value, rtol=1e-6)
+
+
+def test_style_and_variation_by_hand():
+    a, b = RNG.normal(size=(2, 2, 3, 4, 5))
+    gram = lambda x: np.stack([f.reshape(-1, 5).T @ f.reshape(-1, 5) for f in x]) / (3 * 4 * 5)
+    with jax.enable_x64(True):
+        np.testing.assert_allclose(perceptual.style({'x': a}, {'x': b}), np.abs(gram(a) - gram(b)).mean(), rtol=1e-12)
+        # two devices equal one: it is a mean over the batch, though a sum over pixels
+        np.testing.assert_allclose(pixel.total_variation(a), np.mean([pixel.total_variation(x[None]) for x in a]), rtol=1e-12)
+        ramp = np.broadcast_to(np.arange(4.0)[:, None, None], (4, 5, 1))[None]
+        assert pixel.total_variation(ramp) == 15  # three steps of 1 in each of five columns
+
+
+# ---- the two baselines
+
+
+@pytest.fixture(scope='module')
+def room(tmp_path_factory):
+    path = tmp_path_factory.mktemp('baselines')
+    tiny.teacher(path / 'teacher')
+    tiny.perceptual(path / 'vgg')
+    net, args = models.build('own.critic', size=32, features=8), {'size': 32, 'features': 8}
+    exports.save(path / 'disc', name='own.critic', args=args, variables=drawn(net, np.zeros((1, 32, 32, 3))))
+    return path
+
+
+@pytest.fixture(scope='module')
+def batch():
+    return Batch(RNG.random((2, 16, 16, 3), np.float32), RNG.random((2, 32, 32, 3), np.float32))
+
+
+def config(room, name, **values):
+    found = tiny.config(room / 'images', room / 'teacher', student=recipes.model('edsr', blocks=1, features=4))
+    look = {'network': str(room / 'vgg'), 'taps': 'relu1_2', 'tap': 'relu1_2', 'style': 100.0, 'image': 10.0}
+    found.method = {
+        'name': name, 'content': {'weight': 0.0}, 'look': look, 'taps': 'block1,body',
+        'discriminator': {'name': 'own.critic', 'features': 4}, 'wide': {'features': 6}, **values,
+    }  # fmt: skip
+    return found
+
+
+def stepped(cfg, batch):
+    method = methods.make(cfg)
+    state = quick(method.init)(jax.random.key(0))
+    step = quick(method.step)
+    return method, state, *step(state, method.frozen, batch), step(state, method.frozen, batch._replace(hr=1 - batch.hr))
+
+
+def apart(before, after, name):
+    pairs = zip(*(jax.tree.leaves(s.nets[name].params) for s in (before, after)), strict=True)
+    return max(float(jnp.abs(a - b).max()) for a, b in pairs)
+
+
+@pytest.mark.parametrize('form', [pytest.param('collaborative', marks=pytest.mark.slow), 'fixed'])
+def test_dcd_is_the_papers_sum(room, batch, form):
+    cfg = config(room, 'dcd', form=form, teacher_disc=str(room / 'disc'))
+    method, before, after, m, _ = stepped(cfg, batch)
+    w = cfg.method
+    expected = 100 * m['style'] + 10 * m['look'] + m['dcd'] + 0.1 * m['adversarial']
+    np.testing.assert_allclose(m['loss/student'], expected, rtol=1e-5)
+    beside = {'teacher', 'disc'} if form == 'collaborative' else set()
+    assert set(before.nets) == {'student', 'adapt'} | beside and 'discriminator' in w
+    assert all(apart(before, after, name) > 0 for name in before.nets)
+    assert [name for name, net in method.nets.items() if net.exported] == [n for n in method.nets if n != 'adapt']
+    assert m['dcd'] > 0 and ('lift' in method.frozen)
+
+
+@pytest.mark.slow
+def test_omgd_gives_its_student_no_truth_and_no_critic(room, batch):
+    cfg = config(room, 'omgd', deep={'blocks': 2})
+    method, before, after, m, (other, n) = stepped(cfg, batch)
+    assert list(method.nets) == ['student', 'wide', 'deep', 'adapt', 'disc_wide', 'disc_deep']
+    like = lambda t: 100 * m[f'{t}_style'] + 10 * m[f'{t}_look'] + 10 * (1 - m[f'{t}_ssim']) + 1e-5 * m[f'{t}_tv']
+    np.testing.assert_allclose(m['loss/student'], like('wide') + like('deep') + 100 * m['channels'], rtol=1e-5)
+    assert all(apart(before, after, name) > 0 for name in before.nets)
+    for name in ('student', 'adapt'):  # another truth changes teachers and critics, not them
+        assert apart(after, other, name) == 0 and apart(before, after, name) > 0
+    assert apart(after, other, 'wide') > 0 and m['loss/student'] == n['loss/student']
+    with pytest.raises(ValueError, match='config.method.wide is empty: name the fields'):
+        methods.make(config(room, 'omgd', wide={}))
