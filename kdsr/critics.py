@@ -16,7 +16,7 @@ from kdsr.losses import perceptual as distances
 from kdsr.models import exports, perceptual
 
 CONTENT = {'network': 'vgg16', 'tap': 'relu5_3', 'norm': 'l2', 'weight': 0.4}
-TRUTH = {'pixel': 'l2', 'w_pixel': 1e-3, 'pixel_range': 255.0, 'content': CONTENT, 'sharpen': False}  # fields of `truth`
+TRUTH = {'pixel': 'l2', 'w_pixel': 1e-3, 'pixel_range': 255.0, 'content': CONTENT, 'sharpen': False, 'w_colour': 0.0}  # of `truth`
 # fields of `look`, with the weights and taps of OMGD and DCD
 LOOK = {'network': 'vgg16', 'taps': 'relu1_2+relu2_2+relu3_3+relu4_3', 'tap': 'relu2_2', 'style': 1e4, 'image': 10.0}
 R1 = {'weight': 0.0, 'every': 16}  # fields of the block r1
@@ -70,7 +70,8 @@ def truth(m):
 
     m: block with the fields of TRUTH. pixel: 'l1', 'l2', 'charbonnier' or a function of a person's own, of images times
     `pixel_range`. content: as of `content`; its variables belong in `frozen` as 'features'. sharpen: both terms look at the
-    sharpened HR image, as Real-ESRGAN has it.
+    sharpened HR image, as Real-ESRGAN has it. w_colour: weight of how far the mean of a patch's channels moves from LR's, since the
+    other terms let colours drift (xinntao/Real-ESRGAN#745).
     """
     pixels = fields.chosen('config.method.pixel', m.pixel, pixel.KINDS, own=True)
     perceive, variables = content(m.content)
@@ -78,7 +79,11 @@ def truth(m):
     def loss(ctx, sr):
         aim = sharpening.sharpened_batch(ctx.batch.hr) if m.sharpen else ctx.batch.hr
         parts = {'content': perceive(ctx.frozen['features'], sr, aim), m.pixel: pixels(m.pixel_range * sr, m.pixel_range * aim)}
-        return parts['content'] + m.w_pixel * parts[m.pixel], parts
+        total = parts['content'] + m.w_pixel * parts[m.pixel]
+        if not m.w_colour:
+            return total, parts
+        parts['colour'] = pixel.l1(sr.mean((1, 2)), ctx.batch.lr.mean((1, 2)))
+        return total + m.w_colour * parts['colour'], parts
 
     return loss, variables
 

@@ -73,6 +73,7 @@ _TRUTH = {
     'pixel_range': _GAN['pixel_range'],
     'content': _CONTENT,
     'sharpen': 'whether pixel and content terms look at the sharpened HR image, and the critic at the plain one (Real-ESRGAN)',
+    'w_colour': 'weight of how far a patch moves from the mean colour of LR; 0 leaves it out',
 }
 _TAPS = "pairs of features, 'student:teacher,...'; '' four of each network, equally far apart"
 _LOOK = 'image against image, by features of a network: taps of textures, tap of features, and weights, style and image'
@@ -99,13 +100,8 @@ METHODS = {
         **_TRUTH,
         'w_adv': 'weight of the adversarial term; 0: no discriminator',
         **_GAN,
-<<<<<<< HEAD
-        'sharpen': 'whether pixel and content terms look at the sharpened HR image, and the critic at the plain one (Real-ESRGAN)',
-        'w_colour': 'weight of how far a patch moves from the mean colour of LR; 0 leaves it out',
-=======
         'r1': _R1,
         'scales': _SCALES,
->>>>>>> h/sdakd
     },
     'srgan_kd': {
         'technique': "'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan', or 'none': the same without a teacher",

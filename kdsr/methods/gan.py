@@ -14,13 +14,8 @@ DEFAULTS = {
     'discriminator': {},
     'disc_init': '',
     'disc_optimizer': {},
-<<<<<<< HEAD
-    'sharpen': False,
-    'w_colour': 0.0,
-=======
     'r1': critics.R1,
     'scales': '',
->>>>>>> h/sdakd
 }
 RANGES = critics.RANGES
 
@@ -40,15 +35,9 @@ def make(cfg):
     w_pixel, pixel: weight and kind ('l1', 'l2', 'charbonnier') of the pixel term, pixel_range: scale of its images. content,
     discriminator: see kdsr.critics. w_adv, adversarial: weight and kind ('vanilla', 'lsgan', 'hinge', 'relativistic') of the game;
     w_adv 0 trains without a critic. disc_init: export that the critic starts from, '' for a new one. disc_optimizer: its optimiser
-<<<<<<< HEAD
-    block, {} for `cfg.optimizer`. sharpen: pixel and content terms look at the sharpened HR image, the critic at the plain one, as
-    Real-ESRGAN has it. w_colour: weight of how far the mean of a patch's channels moves from LR's, since the other terms let
-    colours drift (xinntao/Real-ESRGAN#745).
-=======
     block, {} for `cfg.optimizer`. r1: weight of the critic's gradient penalty and every how many steps it is computed. sharpen:
-    pixel and content terms look at the sharpened HR image, the critic at the plain one, as Real-ESRGAN has it. scales: drawn for
-    each image, of networks that take enlarged ones (kdsr.sights); '' for those that take LR.
->>>>>>> h/sdakd
+    pixel and content terms look at the sharpened HR image, the critic at the plain one, as Real-ESRGAN has it. w_colour: see
+    `critics.truth`. scales: drawn for each image, of networks that take enlarged ones (kdsr.sights); '' for those that take LR.
     """
     m = cfg.method
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES, own=True)
@@ -58,20 +47,9 @@ def make(cfg):
     see, sight = sights.of(cfg, student.module)
 
     def losses(params, ctx):
-<<<<<<< HEAD
-        hr, axis = ctx.batch.hr, ctx.axis
-        (sr, _), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], ctx.batch.lr, axis=axis)
-        aim = sharpening.sharpened_batch(hr) if m.sharpen else hr
-        parts = {'content': perceive(ctx.frozen['features'], sr, aim), m.pixel: pixels(m.pixel_range * sr, m.pixel_range * aim)}
-        loss, moved = parts['content'] + m.w_pixel * parts[m.pixel], {'student': moved}
-        if m.w_colour:
-            parts['colour'] = pixel.l1(sr.mean((1, 2)), ctx.batch.lr.mean((1, 2)))
-            loss += m.w_colour * parts['colour']
-=======
         inputs, named = see(ctx)
         (sr, _), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], *inputs, axis=ctx.axis, **named)
         (loss, parts), moved = supervise(ctx, sr), {'student': moved}
->>>>>>> h/sdakd
         if not disc:
             return {'student': loss}, (moved, parts)
         game = critics.played(m, play, disc, params, ctx, ctx.batch.hr, sr)
