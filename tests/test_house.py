@@ -61,6 +61,7 @@ ALLOWED = {
     'tables': {'evaluate', 'models', 'runs'},
     'crops': {'data', 'evaluate', 'models', 'runs'},
     'page': {'crops', 'tables'},
+    'compare': {'cost', 'crops', 'data', 'evaluate', 'models', 'page', 'sheets', 'tiling', 'writers'},
     'report': {'commands', 'crops', 'curves', 'frechet', 'page', 'runs', 'tables', 'writers'},
     'checkpoints': {'parallel', 'writers'},
     'carry': {'checkpoints', 'optim', 'parallel', 'writers'},
