@@ -130,7 +130,26 @@ def apart(before, after, name):
     return max(float(jnp.abs(a - b).max()) for a, b in pairs)
 
 
-@pytest.mark.parametrize('form', [pytest.param('collaborative', marks=pytest.mark.slow), 'fixed'])
+@pytest.mark.parametrize(
+    ('name', 'values', 'trained'),
+    [
+        ('dcd', {'form': 'collaborative'}, ['student', 'teacher', 'disc', 'adapt']),
+        ('dcd', {'form': 'fixed'}, ['student', 'adapt']),
+        ('omgd', {'deep': {'blocks': 2}}, ['student', 'wide', 'deep', 'adapt', 'disc_wide', 'disc_deep']),
+        ('omgd', {'w_channels': 0.0}, ['student', 'wide', 'disc_wide']),
+    ],
+)
+def test_who_plays(room, batch, name, values, trained):
+    """And a step keeps every form of its state; adapters stay at home."""
+    method = methods.make(config(room, name, teacher_disc=str(room / 'disc'), **values))
+    assert list(method.nets) == trained and [n for n in trained if not method.nets[n].exported] == ['adapt'] * ('adapt' in trained)
+    state = jax.eval_shape(method.init, jax.random.key(0))
+    after, _ = jax.eval_shape(method.step, state, method.frozen, batch)
+    jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)), state, after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('form', ['collaborative', 'fixed'])
 def test_dcd_is_the_papers_sum(room, batch, form):
     cfg = config(room, 'dcd', form=form, teacher_disc=str(room / 'disc'))
     method, before, after, m, _ = stepped(cfg, batch)
