@@ -58,8 +58,8 @@ def content(block):
 def critic(cfg, init=''):
     """The discriminator of a config for HR patches of its size, as a network to train.
 
-    `cfg.method.discriminator` has its `name`, 'srgan' (default), 'esrgan', 'unet' or that of a module of your own, and fields that
-    make it smaller. init: the export that it starts from, '' for fresh weights.
+    `cfg.method.discriminator` has its `name`, 'srgan' (default), 'esrgan', 'unet', 'stylegan' or that of a module of your own, and
+    fields that make it smaller. init: the export that it starts from, '' for fresh weights.
     """
     values = {'name': 'srgan', **cfg.method.discriminator}
     name = values.pop('name')
