@@ -4,8 +4,9 @@
     python -m kdsr.main --config=experiments/sdakd.py:wide                   # or another arm, see below
     python -m kdsr.main --config=experiments/sdakd.py:teacher --config.data.path=DF2K       # Real-ESRGAN's pair: RRDBNet, U-Net
     python -m kdsr.main --config=experiments/sdakd.py:paper,eighth --config.data.path=DF2K
-    python -m kdsr.study --config=experiments/sdakd.py:paper --arms=sdakd,wide,none --seeds=0,1,2 --out=runs/sdakd
-    python -m kdsr.main --config=experiments/sdakd.py:smoke                  # a minute
+    python -m kdsr.main --config=experiments/gcfsr.py:faces64 --config.data.path=FACES64/train              # GCFSR's pair
+    python -m kdsr.study --config=experiments/sdakd.py --arms=sdakd,wide,none --set=data.path=FACES64/train --out=runs/sdakd
+    python -m kdsr.main --config=experiments/sdakd.py:smoke                  # a minute; smoke_faces: GCFSR
 
 Arms: `sdakd`; the same three stages with another critic, `tuned` (the teacher's, which goes on learning), `frozen` (the teacher's
 as it is), `wide` (a new one of the teacher's size) or `none`; `no_features`, `no_stage1`; and what else there is: `scratch` (no
@@ -21,6 +22,7 @@ import runpy
 
 from kdsr import recipes
 
+gcfsr = runpy.run_path(str(pathlib.Path(__file__).with_name('gcfsr.py')))
 realesrgan = runpy.run_path(str(pathlib.Path(__file__).with_name('realesrgan.py')))
 srgan = runpy.run_path(str(pathlib.Path(__file__).with_name('srgan.py')))
 
@@ -198,6 +200,47 @@ def teacher():
     return config
 
 
+def faces64(arm='sdakd', fraction='quarter'):
+    """GCFSR of 64 px, 32, 16 or 8 of the teacher's 64 channels, 2000 steps; the teacher is `experiments/gcfsr.py:faces64`'s run."""
+    config = gcfsr['faces64']()
+    config.name = recipes.UNNAMED
+    narrow = config.student.args.narrow
+    rows = base(
+        {'weight': 0.0},
+        pixel_range=2.0,
+        w_adv=config.method.w_adv,
+        r1=config.method.r1.to_dict(),
+        scales=config.method.scales,
+        discriminator={'name': 'stylegan', 'narrow': narrow / PARTS[fraction]},
+        wide={'name': 'stylegan', 'narrow': narrow},
+        teacher_disc='runs/gcfsr_faces64/export/disc',
+        disc_optimizer=config.method.disc_optimizer.to_dict(),
+        rivals={'wide': {'narrow': narrow}, 'deep': {}},
+    )
+    config.student.args.narrow = narrow / PARTS[fraction]
+    config.teacher = 'runs/gcfsr_faces64'
+    config.method = alone(rows)
+    config.eval_every = config.save_every = 250
+    config.log_every = 50
+    config.stages = stages(arm, rows, 2000)
+    return config
+
+
+def smoke_faces(arm='sdakd', fraction='quarter'):
+    """`smoke` of a GCFSR of 32 px."""
+    config, pair = faces64(arm, fraction), gcfsr['smoke']()
+    rows = {**base(config.method.content, **config.method.to_dict()), 'teacher_disc': 'stage:teacher/disc'}
+    rows |= {'scales': pair.method.scales, 'r1': pair.method.r1.to_dict(), 'wide': pair.method.discriminator.to_dict()}
+    rows |= {'discriminator': rows['wide'], 'rivals': {'wide': {'narrow': 0.03125}, 'deep': {}}}
+    config.scale, config.teacher, config.data, config.lpips = pair.scale, 'stage:teacher/student', pair.data, ''
+    config.student = pair.student
+    recipes.shorten(config)
+    config.patch = pair.patch
+    block = recipes.block(name='teacher', teacher='', method=pair.method)
+    config.stages = (block, *stages(arm, rows, 24))
+    return config
+
+
 def smoke(arm='sdakd', fraction='quarter'):
     """Six steps of tiny networks in each stage, the first of which makes their teacher: shows that everything works."""
     rows = base(
@@ -225,10 +268,10 @@ def smoke(arm='sdakd', fraction='quarter'):
     return config
 
 
-RECIPES = (demo, paper, teacher, smoke)
+RECIPES = (demo, paper, teacher, faces64, smoke, smoke_faces)
 
 STUDY = recipes.Study(
-    recipe='paper',
+    recipe='faces64',
     arms={arm: (arm, {}) for arm in AXES['arm']},
     against='sdakd',
     metrics=('psnr_y', 'lpips'),

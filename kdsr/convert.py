@@ -76,7 +76,8 @@ def convert(source, model, out, *, args=None, dtype='float32', key='', max_gib=b
             raise ValueError(f'{name} of {source} has values beyond {dtype}: leave out --dtype')
     with source.open('rb') as file:
         card = {'source': {'file': source.name, 'sha256': hashlib.file_digest(file, 'sha256').hexdigest()}}
-    card |= getattr(foreign.model(read.model), 'CARD', {})
+    family = foreign.model(read.model)
+    card |= family.card(read.args) if hasattr(family, 'card') else {}
     with written(out, several=True) as part:
         card = exports.save(part, name=read.model, args=read.args, variables=read.variables, dtype=dtype, **card)
     return Made(card, weights.taken, tuple(a for a in read.assumed if a not in given), weights.others, not model)

@@ -115,8 +115,8 @@ def look(block):
 def critic(cfg, init='', block='discriminator'):
     """The discriminator of a config for HR patches of its size, as a network to train.
 
-    The block of `cfg.method` called `block` has its `name`, 'srgan' (default), 'esrgan', 'unet' or that of a module of your own,
-    and fields that make it smaller. init: the export that it starts from, '' for fresh weights.
+    The block of `cfg.method` called `block` has its `name`, 'srgan' (default), 'esrgan', 'unet', 'stylegan' or that of a
+    module of your own, and fields that make it smaller. init: the export that it starts from, '' for fresh weights.
     """
     values, field = {'name': 'srgan', **cfg.method[block]}, f'config.method.{block}'
     name = values.pop('name')
@@ -187,9 +187,14 @@ def penalised(block, net, params, variables, real, ctx):
     """(what R1 adds to a critic's loss, what it is in the mean): every `every`-th step, that many times as heavy.
 
     In the mean over steps it adds weight/2 times the squared norm of the critic's gradient at real images in [0, 1]
-    (`adversarial.r1`). The critic is that of `judged`'s first call. The steps without it do not compute it.
+    (`adversarial.r1`), which is that of a map's mean where it judges pixels. The critic is that of `judged`'s first call. The steps
+    without it do not compute it.
     """
-    logits = lambda images: models.train_apply(net, params, variables, images, axis=ctx.axis)[0][0]
+
+    def logits(images):
+        (found, _), _ = models.train_apply(net, params, variables, images, axis=ctx.axis)
+        return found.reshape(len(images), -1).mean(1)
+
     due = ctx.step % block.every == 0
     value = block.every * jax.lax.cond(due, lambda: adversarial.r1(logits, real), lambda: jnp.zeros((), jnp.float32))
     return block.weight / 2 * value, value

@@ -63,7 +63,7 @@ _GAN = {
     'pixel_range': 'value of white in the pixel term, on which its weight depends',
     'content': _CONTENT,
     'adversarial': "the game: 'vanilla', 'lsgan', 'hinge' or 'relativistic'",
-    'discriminator': "name ('srgan', 'esrgan', 'unet', a module of your own) and fields that make it smaller",
+    'discriminator': "name ('srgan', 'esrgan', 'unet', 'stylegan', a module of your own) and fields that make it smaller",
     'disc_init': "export that the discriminator starts from; '' new",
     'disc_optimizer': 'its optimiser block; {} that of the student',
 }

@@ -13,25 +13,6 @@ from kdsr.models import exports
 from kdsr.types import Batch, Ctx
 
 RNG = np.random.default_rng(0)
-WEIGHTS = RNG.normal(size=(4, 5, 3))
-
-
-def test_r1_of_a_linear_critic_is_the_squared_norm_of_its_weights():
-    images = RNG.random((6, 4, 5, 3))
-    linear = lambda x: jnp.einsum('bhwc,hwc->b', x, WEIGHTS)
-    with jax.enable_x64(True):
-        np.testing.assert_allclose(adversarial.r1(linear, images), np.square(WEIGHTS).sum(), rtol=1e-12)
-        # on images in [0, 1] a critic of [-1, 1] has four times that: 80 there is 20 here
-        inside = lambda x: linear(2 * x - 1)
-        np.testing.assert_allclose(adversarial.r1(inside, images), 4 * np.square(WEIGHTS).sum(), rtol=1e-12)
-        # a map counts as its mean
-        maps = lambda x: x * WEIGHTS
-        np.testing.assert_allclose(adversarial.r1(maps, images), np.square(WEIGHTS).sum() / 60**2, rtol=1e-12)
-        # second derivative: of |w|^2 it is 2 w
-        gradient = jax.grad(lambda w: adversarial.r1(lambda x: (x * w).sum((1, 2, 3)), images))(WEIGHTS)
-        np.testing.assert_allclose(gradient, 2 * WEIGHTS, rtol=1e-12)
-    with pytest.raises(ValueError, match=r'r1: 6 images have logits of shape \(\), must be \[6, ...\]'):
-        adversarial.r1(lambda x: x.sum(), images)
 
 
 @pytest.fixture(scope='module')
@@ -56,7 +37,7 @@ def test_lazy_r1_has_half_its_weight_in_the_mean(game):
 
     run = quick(losses, static_argnums=1)
     plain, none = run(0, 0.0)
-    expected = adversarial.r1(lambda x: disc.module.apply({'params': params}, x)[0], real)
+    expected = adversarial.r1(lambda x: disc.module.apply({'params': params}, x)[0].mean((1, 2, 3)), real)
     assert none is None and expected > 1e-6
     for step in range(5):
         against, seen = run(step, 10.0)
@@ -130,7 +111,26 @@ def apart(before, after, name):
     return max(float(jnp.abs(a - b).max()) for a, b in pairs)
 
 
-@pytest.mark.parametrize('form', [pytest.param('collaborative', marks=pytest.mark.slow), 'fixed'])
+@pytest.mark.parametrize(
+    ('name', 'values', 'trained'),
+    [
+        ('dcd', {'form': 'collaborative'}, ['student', 'teacher', 'disc', 'adapt']),
+        ('dcd', {'form': 'fixed'}, ['student', 'adapt']),
+        ('omgd', {'deep': {'blocks': 2}}, ['student', 'wide', 'deep', 'adapt', 'disc_wide', 'disc_deep']),
+        ('omgd', {'w_channels': 0.0}, ['student', 'wide', 'disc_wide']),
+    ],
+)
+def test_who_plays(room, batch, name, values, trained):
+    """And a step keeps every form of its state; adapters stay at home."""
+    method = methods.make(config(room, name, teacher_disc=str(room / 'disc'), **values))
+    assert list(method.nets) == trained and [n for n in trained if not method.nets[n].exported] == ['adapt'] * ('adapt' in trained)
+    state = jax.eval_shape(method.init, jax.random.key(0))
+    after, _ = jax.eval_shape(method.step, state, method.frozen, batch)
+    jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)), state, after)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('form', ['collaborative', 'fixed'])
 def test_dcd_is_the_papers_sum(room, batch, form):
     cfg = config(room, 'dcd', form=form, teacher_disc=str(room / 'disc'))
     method, before, after, m, _ = stepped(cfg, batch)

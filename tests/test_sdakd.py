@@ -79,8 +79,6 @@ def test_features_are_compared_by_an_mlp_and_scaled_by_the_teachers_deviation(ro
         x = np.maximum(ours[name] @ first['kernel'][0, 0] + first['bias'], 0) @ second['kernel'][0, 0] + second['bias']
         values.append(np.square((x - theirs[name]) / np.std(theirs[name])).mean())
     np.testing.assert_allclose(m['features'], np.mean(values), rtol=1e-4)
-    _, (plain,), _ = stepped(tiny.sdakd(room, sigma='one'), batch)
-    assert abs(plain['features'] - m['features']) > 1e-3 * m['features']
 
 
 def test_in_the_second_stage_the_student_does_not_hear_of_its_critic(room, batch):
@@ -98,7 +96,7 @@ def test_the_first_stage_is_the_supervised_loss_alone(room, batch):
     assert set(states[0].nets) == {'student'} and m['loss/student'] == m['l1'] and 'teacher' not in method.frozen
 
 
-@pytest.mark.parametrize('kind', ['teacher_frozen', 'teacher_tuned', 'wide'])
+@pytest.mark.parametrize('kind', ['teacher_frozen', 'teacher_tuned', pytest.param('wide', marks=pytest.mark.slow)])
 def test_whose_critic_judges(kind, room, batch):
     cfg = tiny.sdakd(room, critic=kind, w_features=0.0)
     states, (m,), method = stepped(cfg, batch)
@@ -114,7 +112,7 @@ def test_whose_critic_judges(kind, room, batch):
         assert equal(states[0].nets['disc'].params, export['params']) == (kind == 'teacher_tuned')
 
 
-@pytest.mark.parametrize('moving', ['student', 'adapt', 'disc'])
+@pytest.mark.parametrize('moving', ['student', 'disc', pytest.param('adapt', marks=pytest.mark.slow)])
 def test_a_loss_moves_its_own_network_only(room, batch, moving, monkeypatch):
     """What the joint step of SGD does to a network is the gradient of its own loss in its own parameters."""
     captured, original = {}, methods.sdakd.steps.players

@@ -25,8 +25,8 @@ def seen(text, batch=HR, repeat=1, axis=None, net=NET):
     if not axis:
         return see(ctx(hr))
     halves = hr.reshape(2, len(hr) // 2, *hr.shape[1:])
-    (images, condition, keys), named = jax.vmap(lambda part: see(ctx(part)), axis_name=axis)(halves)
-    return (images.reshape(hr.shape), condition.reshape(-1), keys.reshape(-1)), named
+    images, condition, keys = jax.vmap(lambda part: see(ctx(part))[0], axis_name=axis)(halves)
+    return (images.reshape(hr.shape), condition.reshape(-1), keys.reshape(-1)), {}
 
 
 @pytest.mark.parametrize('scale', [2, 8])

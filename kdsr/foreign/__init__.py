@@ -1,7 +1,7 @@
 """Weights of other projects: readers of their formats, and one file per model that brings names and layouts to the house's.
 
 A model's file has `convert(tensors) -> Converted`, and `network(args) -> (module, example input)` unless it is a generator.
-`CARD`, where it has one, is what the export's card says besides; `kin(tensors)` another model that its name is used for.
+`card(args)`, where it has one, is what the export's card says besides; `kin(tensors)` another model that its name is used for.
 """
 
 import importlib
@@ -13,7 +13,9 @@ from kdsr.fields import meant
 
 MODELS = {  # and what their files are known as
     'discriminator_srgan': "the discriminator of krasserm's SRGAN",
+    'discriminator_stylegan': "the discriminator of GCFSR (StyleGAN2's without deviations of a minibatch)",
     'edsr': 'EDSR',
+    'gcfsr': 'GCFSR',
     'inception_fid': "FID's InceptionV3",
     'msrresnet': 'SRResNet of BasicSR (MSRResNet)',
     'rcan': 'RCAN',

@@ -7,7 +7,6 @@ RULES = (
     (r'residual_layer\.(\d+)\.conv', lambda i: f'block{i + 1}'),
     (r'output', lambda: 'tail'),
 )
-CARD = {'scales': [2, 3, 4]}  # that one set of weights was trained for
 
 
 def convert(tensors):
@@ -16,6 +15,11 @@ def convert(tensors):
     *_, channels, features = names.shape(variables, 'params/head/kernel', tensors)
     args = {'scale': 4, 'features': features, 'blocks': names.count(variables, 'block', tensors), 'channels': channels}
     return Converted(args | {'bias': 'params/head/bias' in variables}, variables)
+
+
+def card(_):
+    """The scales that one set of weights was trained for."""
+    return {'scales': [2, 3, 4]}
 
 
 def chain(tensors):

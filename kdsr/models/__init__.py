@@ -19,9 +19,9 @@ from kdsr import named
 from kdsr.fields import meant
 from kdsr.models import exports
 
-GENERATORS = ('edsr', 'msrresnet', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg', 'vdsr')
+GENERATORS = ('edsr', 'gcfsr', 'msrresnet', 'rcan', 'rdn', 'rrdb', 'rrdb_gsoc', 'rrdb_student', 'san', 'srresnet', 'srvgg', 'vdsr')
 KINDS = ('Generator', 'Discriminator', 'Network')  # what a network's class is called
-DISCRIMINATORS = ('discriminator_esrgan', 'discriminator_srgan', 'discriminator_unet')
+DISCRIMINATORS = ('discriminator_esrgan', 'discriminator_srgan', 'discriminator_stylegan', 'discriminator_unet')
 DTYPES = ('float32', 'bfloat16', 'float16', 'float64')
 
 
