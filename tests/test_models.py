@@ -274,7 +274,7 @@ def test_models_are_found_by_their_file_and_mistakes_are_named():
     files = pathlib.Path(models.__file__).parent.glob('*.py')
     assert tuple(sorted(f.stem for f in files if '\nGenerator = ' in f.read_text())) == models.names()
     for name, args, line in [
-        ('edrs', {}, r"unknown model 'edrs', did you mean 'edsr'\?; models: edsr, msrresnet, rcan"),
+        ('edrs', {}, r"unknown model 'edrs', did you mean 'edsr'\?; models: edsr, gcfsr, msrresnet"),
         ('layers', {}, "unknown model 'layers'"),
         ('../edsr', {}, 'unknown model'),
         ('rcan', {'group': 3}, r"rcan has no field 'group', did you mean 'groups'\?; its fields: scale"),
