@@ -1,6 +1,6 @@
 """GCFSR (He et al., CVPR 2022): faces of one size restored from any scale, by an encoder and StyleGAN2's decoder.
 
-    python -m kdsr.main --config=experiments/gcfsr.py                        # demo: 64 px of the embedded photographs, from x4 and x8
+    python -m kdsr.main --config=experiments/gcfsr.py                        # demo: cuts of the embedded photographs
     python -m kdsr.main --config=experiments/gcfsr.py:paper_512 --config.data.path=FFHQ_512
     python -m kdsr.main --config=experiments/gcfsr.py:paper_1024 --config.data.path=FFHQ_1024
     python -m kdsr.main --config=experiments/gcfsr.py:faces64 --config.data.path=FACES64/train
