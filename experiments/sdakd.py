@@ -229,7 +229,7 @@ def faces64(arm='sdakd', fraction='quarter'):
 def smoke_faces(arm='sdakd', fraction='quarter'):
     """`smoke` of a GCFSR of 32 px."""
     config, pair = faces64(arm, fraction), gcfsr['smoke']()
-    rows = {**base(config.method.content, **config.method.to_dict()), 'teacher_disc': 'stage:teacher/disc'}
+    rows = {**config.method.to_dict(), 'w_adv': 0.01, 'w_features': 1.0, 'teacher_disc': 'stage:teacher/disc'}
     rows |= {'scales': pair.method.scales, 'r1': pair.method.r1.to_dict(), 'wide': pair.method.discriminator.to_dict()}
     rows |= {'discriminator': rows['wide'], 'rivals': {'wide': {'narrow': 0.03125}, 'deep': {}}}
     config.scale, config.teacher, config.data, config.lpips = pair.scale, 'stage:teacher/student', pair.data, ''
