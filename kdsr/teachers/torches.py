@@ -35,7 +35,9 @@ def by_spandrel(name, file, digest, unknown):
         import spandrel
         import torch
     except ImportError as e:
-        raise ModuleNotFoundError(f"'{name}' is no network of kdsr's own, and {e.name} is not installed: {REMEDY}") from e
+        raise ModuleNotFoundError(
+            f"'{name}' is no network of kdsr's own ({unknown}), and {e.name} is not installed: {REMEDY}"
+        ) from e
     try:
         weights = spandrel.canonicalize_state_dict(state_dict(torch, file))
         network = spandrel.ModelLoader().load_from_state_dict(weights)
