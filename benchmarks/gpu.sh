@@ -36,7 +36,7 @@ for seed in 0 1 2; do
     study srgan_kd.py:study "srgan_$seed" --benchmarks="$sets" --seeds=$seed --config.student_init="$first" | tee "$out/srgan_$seed.txt"
 done
 taught rrdb23 rrdb23_realsr_df2k_x4_fp16.npz rrdb
-python benchmarks/teacher_images.py --model=teachers/rrdb23 --data="$sets" --out="$out/rrdb23"
+python -m kdsr.teach teachers/rrdb23 --data="$sets" --out="$out/rrdb23"
 study compressed_esrgan.py esrgan --steps=20000 --seeds=0 --config.batch_size=16 --config.eval_every=5000 \
     --benchmarks="$sets,$(printf "$out/rrdb23/%s_teacher," Set5 Set14 B100 | sed 's/,$//')" | tee "$out/esrgan.txt"
 taught vdsr vdsr_official_multiscale_Y.npz vdsr

@@ -122,7 +122,7 @@ def study(mode='comparative', student='corrected', terms='published'):
 
 
 def offline(student='corrected'):
-    """L1 to a teacher's images of train_images, which benchmarks/teacher_images.py wrote to runs/offline."""
+    """L1 to a teacher's images of train_images, which kdsr.teach wrote to runs/offline."""
     parts = ('BSDS500_test200', 'BSDS500_train200', 'T91', 'photos_hires')
     return recipes.base(
         student=STUDENTS[student],

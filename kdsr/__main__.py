@@ -13,6 +13,7 @@ COMMANDS = {  # module, what it does, whether its first argument is a config
     'compare': ('compare', 'upscalers side by side on your pictures: kdsr compare photos --models=A,B --out=page', False),
     'export': ('export', 'writes a model for other runtimes: kdsr export light_x4 --to=stablehlo --out=files', False),
     'convert': ('convert', 'takes weights of other frameworks: kdsr convert net.pth --out=teachers/net', False),
+    'teach': ('teach', 'any upscaler makes what students learn from: kdsr teach net.onnx --data=photos --out=taught', False),
     'report': ('report', 'runs as a table, curves and crops: kdsr report runs --out=report', False),
     'study': ('study', 'arms of an experiment, seeds, gains and costs: kdsr study fakd --out=runs/study', True),
     'budget': ('budget', 'what a step of a recipe costs: kdsr budget fakd', True),

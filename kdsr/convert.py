@@ -33,6 +33,10 @@ class Made(NamedTuple):
     found: bool
 
 
+class Unknown(ValueError):
+    """A file whose weights are of no network in kdsr.models; the message says what they look like."""
+
+
 class Reading(NamedTuple):
     """A file's weights as one of the models: its name in kdsr.models, all its fields, flat variables, assumed fields."""
 
@@ -70,6 +74,8 @@ def convert(source, model, out, *, args=None, dtype='float32', key='', max_gib=b
         read = reading(weights.arrays, model, given, source) if model else told(weights.arrays, given, source)
     except ValueError as e:
         more = f'; it also holds {", ".join(weights.others)}: --key takes another' if weights.others else ''
+        if isinstance(e, Unknown):
+            more += f'; as a teacher it needs no conversion: python -m kdsr.teach {source} --data=PICTURES --out=TAUGHT'
         raise ValueError(f'{e}{more}') from e
     for name, array in read.variables.items():
         if name.startswith('params/') and np.abs(array).max() > np.finfo(dtype).max:
@@ -117,11 +123,11 @@ def fitting(tensors, source):
 
 
 def told(tensors, given, source):
-    """The Reading of the one model that the tensors are of. ValueError where they are of none, or of several."""
+    """The Reading of the one model that the tensors are of. Unknown where they are of none, ValueError where of several."""
     found = fitting(tensors, source)
     if not found:
         more = foreign.unsupported(tensors) or f'; give --model, one of {", ".join(foreign.MODELS)}, to see what it lacks'
-        raise ValueError(f'{source} is of no model that is known here, it begins with {names.beginning(tensors)}{more}')
+        raise Unknown(f'{source} is of no model that is known here, it begins with {names.beginning(tensors)}{more}')
     if len(found) > 1:
         raise ValueError(f'{source} may be {" or ".join(found)}: give --model')
     (model, read), *_ = found.items()

@@ -55,6 +55,8 @@ ALLOWED = {
     'foreign': {'models'},
     'convert': {'commands', 'foreign', 'models'},
     'blend': {'commands', 'models'},
+    'teachers': {'convert', 'data', 'foreign', 'models', 'pictures', 'tiling'},
+    'teach': {'commands', 'data', 'teachers'},
     'upscale': {'commands', 'evaluate', 'models', 'pictures', 'tiling', 'writers'},
     'export': {'commands', 'data', 'evaluate', 'foreign', 'models', 'tiling', 'writers'},
     'runs': {'config', 'models'},

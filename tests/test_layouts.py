@@ -188,7 +188,7 @@ def test_bad_pictures_of_a_benchmark_are_left_out_by_name(tmp_path, caplog):
 
 
 def teachers(folder, truth='truth'):
-    """A folder as benchmarks/teacher_images.py writes it: two pictures, the truth of the first, LR."""
+    """A folder as kdsr.teach writes it: two pictures, the truth of the first, LR."""
     for i, name in enumerate('ab'):
         save(folder / f'HR/{name}.png', noise(24, 20, i))
         save(folder / f'LR_x2/{name}.png', noise(12, 10, i + 5))

@@ -1,22 +1,17 @@
 """What is scored, and against what: pictures that cannot be, infinite PSNR, a teacher's pictures, samples that are cuts."""
 
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
+from shell import command
 
 from kdsr import config as configs
 from kdsr import crops, curves, evaluate, models, nets, outcome, recipes, report, runs, sheets, train, writers
 from kdsr.data import benchmarks
 from kdsr.protocols import PROTOCOLS
-
-HERE = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -179,10 +174,7 @@ def test_a_run_on_a_teachers_pictures_is_scored_by_the_truth(tmp_path, capsys):
     """From the command that makes them to the table: the truth and the teacher are columns, the teacher has its row."""
     tiny.folder(tmp_path / 'photos', count=3)
     tiny.teacher(tmp_path / 'net')
-    command = [sys.executable, HERE / 'benchmarks' / 'teacher_images.py', f'--model={tmp_path}/net', f'--data={tmp_path}/photos']
-    env = {**os.environ, 'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(HERE)}
-    done = subprocess.run([*command, f'--out={tmp_path}/made'], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    command('kdsr.teach', tmp_path / 'net', f'--data={tmp_path}/photos', f'--out={tmp_path}/made/photos_teacher')
     results = train.train(config(tmp_path, 'made/photos_teacher', steps=1), tmp_path / 'run')
     found = {k: results[k]['validation/x2'] for k in ('bicubic', 'student', 'teacher')}
     photos = benchmarks.Examples([e for e in benchmarks.read(tmp_path / 'photos', 2) if e.name == '0002'])

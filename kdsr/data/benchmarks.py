@@ -67,7 +67,7 @@ def read(folder: str | os.PathLike, scale: int) -> Examples:
 
     The folder is in one of `layouts.LAYOUTS`, read as training reads it, in any image format. HR is cropped to a multiple of the
     scale. Missing LR folders are replaced by what `lowered` makes. Of a folder of a teacher's pictures
-    (benchmarks/teacher_images.py) HR is the truth beside them, where that is known. Images that cannot be used are left out,
+    (kdsr.teach) HR is the truth beside them, where that is known. Images that cannot be used are left out,
     and named in a warning.
 
     Raises:

@@ -21,15 +21,20 @@ LAYOUTS = (
     '(c) DIV2K_train_HR/ (and DIV2K_valid_HR/) with DIV2K_train_LR_bicubic/X4/ (optional)'
 )
 CARD = 'teacher.json'  # beside an HR/ that a teacher made: {"teacher": name, "truth": folder of what it imitates, if known}
+CUT = '_p'  # and if its card has "squares", PICTURE_p000, PICTURE_p001, ... are squares of PICTURE
 # pictures that are not read: said, since a folder of them would seem empty
 OTHERS = ('.gif', '.heic', '.heif', '.avif', '.jp2', '.jxl', '.ppm', '.pgm', '.tga', '.exr', '.hdr', '.dng', '.cr2', '.nef', '.arw')
 
 
 class Taught(NamedTuple):
-    """Whose picture an HR is that no camera made: the teacher's name, and what reads the truth (uint8), None where unknown."""
+    """Whose picture an HR is that no camera made: the teacher's name, and what reads the truth (uint8), None where unknown.
+
+    group: name of the picture that it is a square of, '' of a whole one.
+    """
 
     teacher: str
     truth: Callable[[], np.ndarray] | None
+    group: str = ''
 
 
 def entries(path: str | os.PathLike, *, scale, downscale=1, images=None) -> list[cache.Entry]:
@@ -85,7 +90,7 @@ def _entries(root, factor, scale, images, prefix):
     stems = _by_stem([hr for hr, _ in files])
     lr_rooms = {room: _lr_room(room) if wanted else None for room in rooms}
     lr_files = {room: _by_stem(list_images(folder)) for room, folder in lr_rooms.items() if folder}
-    teacher, truth = _card(root) or ('', None)
+    teacher, truth, cut = _card(root) or ('', None, False)
     _say_unread(root, rooms, [folder for folder in (*lr_rooms.values(), truth) if folder], lr_rooms, factor, scale)
     partners = {}
     for hr, room in files if not images else _selected(files, images, root):
@@ -101,7 +106,8 @@ def _entries(root, factor, scale, images, prefix):
         origin = f'{" | ".join(str(f.resolve()) for f in both)} @{factor} x{scale if lr else 0}'
         decode = functools.partial(load, hr, lr, factor, scale)
         truth_of = functools.partial(load_hr, truths[hr.stem], factor) if hr.stem in truths else None
-        taught = Taught(teacher, truth_of) if teacher else None
+        group = prefix + hr.stem.rpartition(CUT)[0] if cut else ''
+        taught = Taught(teacher, truth_of, group) if teacher else None
         found.append(cache.Entry(prefix + hr.stem, decode, origin, cache.stamp(*both), taught))
     return found
 
@@ -232,14 +238,14 @@ def _say_spare(lr_files, lr_rooms, used):
 
 
 def _card(root):
-    """(teacher's name, folder of the truth or None) of a folder whose HR a teacher made, None for others."""
+    """(teacher's name, folder of the truth or None, whether HR are squares) where a teacher made HR, else None."""
     card = root / CARD
     if not card.is_file():
         return None
     try:
         fields = json.loads(card.read_text())
         folder = root / fields['truth'] if fields.get('truth') else None
-        return str(fields['teacher']), folder if folder and folder.is_dir() else None
+        return str(fields['teacher']), folder if folder and folder.is_dir() else None, bool(fields.get('squares'))
     except (ValueError, KeyError, TypeError, AttributeError) as e:
         raise ValueError(f"{card} is damaged ({e}): make '{root}' anew, or delete the file to take HR for the truth") from e
 

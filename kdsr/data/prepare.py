@@ -131,7 +131,7 @@ def gather(items, folder, info, progress=None):
             for n, (hr, lr) in enumerate(cut(*image, size=info['size'], step=info['step'], scale=scale)):
                 writer.write(records.pack(hr, lr))
                 info['names'].append(f'{entry.name}_s{n:03}')
-                info['groups'].append(entry.name)
+                info['groups'].append(entry.taught and entry.taught.group or entry.name)
                 info['shapes'].append(hr.shape[:2])
                 if any(item.taught for item in items):
                     info.setdefault('teachers', []).append(entry.taught.teacher if entry.taught else '')

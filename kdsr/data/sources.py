@@ -179,7 +179,8 @@ def _cached(items, where, cache_dir, scale, held_out=()):
     taught = {item.name: item.taught for item in items if item.taught}
     known = tuple(map(taught.get, images.names)) if taught else ()
     read = functools.partial(_fitting, images.read, scale)
-    return Source(images.names, images.shapes, read, where, held_out=held_out, taught=known)
+    groups = tuple(one.group if one and one.group else name for one, name in zip(known, images.names, strict=True)) if known else ()
+    return Source(images.names, images.shapes, read, where, groups=groups, held_out=held_out, taught=known)
 
 
 def _fitting(read, scale, i):
