@@ -1,4 +1,4 @@
-"""docs/pictures/photos.png: a photograph that was degraded, and what bicubic, the shipped models and photo_x4's teacher make of it.
+"""docs/pictures/photos.jpg: a photograph that was degraded, and what bicubic, the shipped models and photo_x4's teacher make of it.
 
 python docs/pictures/photos.py teachers/x4plus
 """
@@ -15,7 +15,7 @@ from PIL import Image
 from kdsr import cost, evaluate, models
 from kdsr.data import degradation_presets, degradations, sources
 
-PICTURE, PRESET, SEED, NUMBER, SIDE = 'astronaut', 'realesrgan', 0, 3, 80  # LR pixels of the side
+PICTURE, PRESET, SEED, NUMBER, SIDE = 'coffee', 'realesrgan', 0, 19, 80  # LR pixels of the side
 
 
 def main(teacher):
@@ -34,7 +34,7 @@ def main(teacher):
     sheet = Image.new('RGB', (len(shown) * (shown[0].width + GAP) - GAP, shown[0].height), 'white')
     for i, picture in enumerate(shown):
         sheet.paste(picture, (i * (picture.width + GAP), 0))
-    sheet.save(pathlib.Path(__file__).with_name('photos.png'), optimize=True)
+    sheet.save(pathlib.Path(__file__).with_name('photos.jpg'), quality=92, subsampling=0)
 
 
 if __name__ == '__main__':
