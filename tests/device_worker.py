@@ -1,6 +1,6 @@
 """Run by test_parallel in processes of their own, since the number of devices is fixed when jax starts.
 
-device_worker.py steps ROOM OUT | restore ROOM OUT | main ROOM WORKDIR STEPS PORT INDEX, with TINY=fakd, srgan_kd, data_free or unet
+device_worker.py steps ROOM OUT | restore ROOM OUT | main ROOM WORKDIR STEPS PORT INDEX, with TINY=fakd or another of tiny.CONFIGS
 """
 
 import json

@@ -9,7 +9,7 @@ from arrays import drawn, quick
 
 from kdsr import critics, methods, models, nets, recipes
 from kdsr.losses import adversarial, perceptual, pixel
-from kdsr.models import exports
+from kdsr.models import exports, vgg
 from kdsr.types import Batch, Ctx
 
 RNG = np.random.default_rng(0)
@@ -76,11 +76,13 @@ def test_style_and_variation_by_hand():
 
 @pytest.fixture(scope='module')
 def room(tmp_path_factory):
-    path = tmp_path_factory.mktemp('baselines')
-    tiny.teacher(path / 'teacher')
-    tiny.perceptual(path / 'vgg')
-    net, args = models.build('own.critic', size=32, features=8), {'size': 32, 'features': 8}
-    exports.save(path / 'disc', name='own.critic', args=args, variables=drawn(net, np.zeros((1, 32, 32, 3))))
+    """A teacher, its critic and a perceptual network, drawn at once: models.init would draw array by array."""
+    path, lr, hr = tmp_path_factory.mktemp('baselines'), np.zeros((1, 16, 16, 3)), np.zeros((1, 32, 32, 3))
+    args = {'teacher': ('edsr', {'scale': 2, 'blocks': 3, 'features': 12}, lr)}
+    args |= {'disc': ('own.critic', {'size': 32, 'features': 8}, hr), 'vgg': ('vgg', {'depth': 16, 'taps': ['relu1_2']}, hr)}
+    for folder, (name, values, example) in args.items():
+        net = vgg.VGG(16, ('relu1_2',)) if name == 'vgg' else models.build(name, **values)
+        exports.save(path / folder, name=name, args=values, variables=drawn(net, example))
     return path
 
 
@@ -122,7 +124,8 @@ def apart(before, after, name):
 )
 def test_who_plays(room, batch, name, values, trained):
     """And a step keeps every form of its state; adapters stay at home."""
-    method = methods.make(config(room, name, teacher_disc=str(room / 'disc'), **values))
+    values |= {'teacher_disc': str(room / 'disc')} if name == 'dcd' else {}
+    method = methods.make(config(room, name, **values))
     assert list(method.nets) == trained and [n for n in trained if not method.nets[n].exported] == ['adapt'] * ('adapt' in trained)
     state = jax.eval_shape(method.init, jax.random.key(0))
     after, _ = jax.eval_shape(method.step, state, method.frozen, batch)

@@ -38,10 +38,11 @@ def room(tmp_path_factory):
 
 
 @pytest.fixture(
-    scope='module', params=['fakd', *(pytest.param(name, marks=pytest.mark.slow) for name in ('srgan_kd', 'data_free', 'unet'))]
+    scope='module',
+    params=['fakd', *(pytest.param(name, marks=pytest.mark.slow) for name in ('srgan_kd', 'data_free', 'unet', 'sdakd'))],
 )
 def method(request):
-    """What is trained: one player, three with batch norm, a student and generators by turns, or a critic with spectral vectors."""
+    """One player, three with batch norm, a student and generators by turns, a critic with spectral vectors, such a one with R1."""
     return request.param
 
 
@@ -69,7 +70,9 @@ def test_eight_devices_equal_one(room, method, one_and_eight):
 
 
 def test_replicas_are_equal_and_old_states_donated(method, one_and_eight):
-    unread = 8 if method == 'unet' else 0  # of a layer's two spectral vectors training makes the second without a look at the old
+    unread = (
+        8 if method in ('unet', 'sdakd') else 0
+    )  # of a layer's two spectral vectors training makes the second without a look at the old
     for facts in one_and_eight:
         assert facts['replicas_differ_by'] == 0.0
         assert facts['kept_old_leaves'] == 3 * unread  # in three steps

@@ -21,10 +21,13 @@ def room(tmp_path_factory):
     """Pictures, and a wide teacher with its critic."""
     path = tmp_path_factory.mktemp('sdakd')
     tiny.folder(path / 'images')
-    tiny.teacher(path / 'teacher')
-    args = {'size': 32, 'features': 8}
-    net = models.build('own.critic', **args)
-    exports.save(path / 'disc', name='own.critic', args=args, variables=drawn(net, np.zeros((1, 32, 32, 3))))
+    made = {
+        'teacher': ('edsr', {'scale': 2, 'blocks': 3, 'features': 12}, 16),
+        'disc': ('own.critic', {'size': 32, 'features': 8}, 32),
+    }
+    for folder, (name, args, size) in made.items():
+        variables = drawn(models.build(name, **args), np.zeros((1, size, size, 3)))
+        exports.save(path / folder, name=name, args=args, variables=variables)
     return path
 
 
@@ -61,7 +64,7 @@ def test_the_third_stage_is_the_sum_and_moves_all_but_the_teacher(room, batch):
     assert set(states[0].nets) == {'student', 'adapt', 'disc'} and all(moved(states, name) for name in states[0].nets)
     expected = m['l1'] + cfg.method.w_features * m['features'] + cfg.method.w_adv * m['adversarial']
     np.testing.assert_allclose(m['loss/student'], expected, rtol=1e-6)
-    assert set(method.frozen) == {'features', 'disc', 'teacher'}
+    assert set(method.frozen) == {'features', 'disc', 'teacher', 'sight'}
     assert equal(method.frozen['teacher'], exports.read(room / 'teacher')[1])
     assert {k for k in m if k.startswith('disc_')} == {f'disc_{k}' for k in ('real', 'fake', 'accuracy', 'balance')}
 
@@ -133,6 +136,43 @@ def test_a_loss_moves_its_own_network_only(room, batch, moving, monkeypatch):
     assert max(float(jnp.abs(g).max()) for g in jax.tree.leaves(own)) > 1e-4
 
 
+@pytest.mark.parametrize('arm', tiny.axes('sdakd')['arm'])
+def test_arms_have_as_many_steps_and_carry_what_two_stages_train(arm):
+    """Of the study's recipe; who trains what is asked of the methods' own fields."""
+    found = stages.planned(tiny.experiment('sdakd', f'faces64,{arm}'))
+    assert sum(stage.steps for stage in found) == 2000
+    trains = [{'student'}, {'student'}]
+    for before, now in zip([None, *found], found, strict=False):
+        own = {'student'}
+        if now.method.name == 'sdakd':
+            own |= {'adapt'} if now.method.w_features else set()
+            own |= {'disc'} if now.method.critic in ('student', 'wide', 'teacher_tuned') else set()
+        trains = [trains[1], own]
+        shared = trains[0] & own if before and before.method.name == now.method.name == 'sdakd' else {'student'}
+        assert set(now.carry) == (shared if before else set())
+    assert found[-1].method.get('critic', 'rival') == {
+        **dict.fromkeys(('sdakd', 'no_features', 'no_stage1'), 'student'),
+        **{'tuned': 'teacher_tuned', 'frozen': 'teacher_frozen', 'wide': 'wide', 'scratch': 'wide', 'none': 'none'},
+    }.get(arm, 'rival')
+
+
+def test_a_network_with_a_condition_fits_the_frame(room):
+    """GCFSR of 32 px against its own critic: a step keeps every form, adapters have the widths of the teacher's at two sizes."""
+    config = stages.planned(tiny.experiment('sdakd', 'smoke_faces'))[-1]
+    args = {'scale': 4, 'out_size': 32, 'narrow': 1 / 32, 'full_scale': 8, 'style': 8}
+    net = models.build('gcfsr', **args)
+    exports.save(room / 'gcfsr', name='gcfsr', args=args, variables=drawn(net, np.zeros((1, 8, 8, 3))))
+    with config.unlocked():
+        config.teacher, config.method.content.weight = str(room / 'gcfsr'), 0.0
+    method, hr = methods.make(config), np.zeros((4, 32, 32, 3), np.float32)
+    assert method.nets['adapt'].args == {'inputs': (8, 8), 'widths': (16, 16), 'layers': 2}
+    assert method.frozen['sight'].shape == (2, 32, 32) and config.method.r1.weight == 2.5
+    state = jax.eval_shape(method.init, jax.random.key(0))
+    after, metrics = jax.eval_shape(method.step, state, method.frozen, Batch(hr[:, ::4, ::4], hr))
+    jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)), state, after)
+    assert {'features', 'disc_r1', 'disc_balance'} <= set(metrics)
+
+
 @pytest.mark.slow  # the shapes of 23 blocks take seconds
 def test_default_taps_are_equally_far_apart():
     """Of RRDBNet's 23 blocks those of the fact sheet; a chain without a body ends with its last block."""
@@ -195,24 +235,21 @@ def test_three_stages_go_on_after_kills_inside_them_and_between(room, tmp_path, 
     from kdsr import carry, train
 
     stages.run(staged(room), tmp_path / 'whole')
-    take, over, kills = train.take, carry.over, [('supervised', 2), ('features', 2), ('adversarial', 2)]
-    for stage, step in kills:
+    take = train.take
+    for stage in ('supervised', 'features', 'adversarial'):
 
-        def killed(pending, progress, steps, stage=stage, step=step):
-            if pending and pending[0] == step and (tmp_path / 'killed' / stage / 'config.json').exists():
+        def killed(pending, progress, steps, stage=stage):
+            if pending and pending[0] == 2 and (tmp_path / 'killed' / stage / 'config.json').exists():
                 raise KeyboardInterrupt
             return take(pending, progress, steps)
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(train, 'take', killed)
             stages.run(staged(room), tmp_path / 'killed')
-        # at the border of two stages, before anything was carried over
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            if stage == 'adversarial':
-                raise KeyboardInterrupt
-            patch.setattr(carry, 'over', lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-            stages.run(staged(room), tmp_path / 'killed')
-    assert over is carry.over
+        if stage != 'adversarial':  # at the border to the next one, before anything was carried over
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+                patch.setattr(carry, 'over', lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+                stages.run(staged(room), tmp_path / 'killed')
     stages.run(staged(room), tmp_path / 'killed')
     for stage, names in (('features', ('student', 'student_ema', 'disc')), ('adversarial', ('student', 'student_ema', 'disc'))):
         assert sorted(p.name for p in (tmp_path / 'whole' / stage / 'export').iterdir()) == sorted(names)

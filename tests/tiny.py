@@ -20,6 +20,11 @@ def experiment(name, argument=''):
     return settings.load(f'{EXPERIMENTS / name}.py:{argument}')
 
 
+def axes(name):
+    """{axis: its words} of experiments/<name>.py."""
+    return settings.executed(str(EXPERIMENTS / f'{name}.py'))['AXES']
+
+
 def table(name):
     """{field: the rest of its line} of the table in an experiment's docstring."""
     lines = (EXPERIMENTS / f'{name}.py').read_text().partition('    field ')[2].partition('\n\n')[0].splitlines()[1:]
