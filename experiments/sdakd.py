@@ -66,15 +66,37 @@ def method(base, row, arm):
     return {**base, **changes, 'w_adv': base['w_adv'] if row['heard'] else 0.0}
 
 
+# Image against image, in OMGD and DCD: textures at `taps`, features at `tap`.
+LOOK = {
+    'network': 'vgg16',
+    'taps': 'relu1_2+relu2_2+relu3_3+relu4_3',
+    'tap': 'relu2_2',
+    'style': 1e4,
+    'image': 10.0,
+}
+OMGD = {
+    'name': 'omgd',
+    'look': LOOK,
+    'w_ssim': 10.0,
+    'w_tv': 1e-5,
+    'w_channels': 100.0,
+}
+DCD = {
+    'name': 'dcd',
+    'look': LOOK,
+    'w_dcd': 1.0,
+}
+
+
 def rival(base, arm):
     """The block of DCD or OMGD with the terms, the game and the teacher's critic of `base`."""
     shared = ('pixel', 'w_pixel', 'pixel_range', 'content', 'sharpen', 'taps', 'adversarial', 'w_adv', 'r1')
     block = {k: base[k] for k in shared if k in base} | {'discriminator': base['wide']}
     if arm == 'omgd':
-        return {**block, 'name': 'omgd', 'wide': base['rivals']['wide'], 'deep': base['rivals']['deep']}
+        return {**block, **OMGD, 'wide': base['rivals']['wide'], 'deep': base['rivals']['deep']}
     if arm == 'dcd':
-        return {**block, 'name': 'dcd', 'form': 'collaborative', 'wide': base['rivals']['wide']}
-    return {**block, 'name': 'dcd', 'form': 'fixed', 'teacher_disc': base['teacher_disc']}
+        return {**block, **DCD, 'form': 'collaborative', 'wide': base['rivals']['wide']}
+    return {**block, **DCD, 'form': 'fixed', 'teacher_disc': base['teacher_disc']}
 
 
 def carried(before, now):

@@ -143,7 +143,7 @@ METHODS = {
         'w_adv': 'weight of the game, of the student and of the teacher beside it',
         'r1': _R1,
         'scales': _SCALES,
-        'wide': 'of form collaborative: fields in which the teacher differs from the student',
+        'wide': "of form collaborative: fields in which the teacher differs from the student; {} twice the student's features",
         'teacher_disc': "of form fixed: export of the teacher's discriminator",
         'adapt_optimizer': 'the optimiser block of what makes images of features; {} that of the student',
         'teacher_optimizer': "the teacher's optimiser block; {} that of the student",
@@ -151,7 +151,7 @@ METHODS = {
     'omgd': {
         **_TRUTH,
         **{k: _GAN[k] for k in ('adversarial', 'discriminator')},
-        'wide': 'fields in which the wide teacher differs from the student',
+        'wide': "fields in which the wide teacher differs from the student; {} twice the student's features",
         'deep': 'fields in which the deep teacher differs from the student; {} without one',
         'taps': _TAPS,
         'w_ssim': "weight of 1 - SSIM to each teacher's image",

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdsr import models
+from kdsr import console, models
 from kdsr.models import exports
 from kdsr.types import Trained
 
@@ -35,10 +35,17 @@ def trained(name, args, cfg, field, init='', exported=True):
 
 
 def beside(cfg, block):
-    """A network that is trained beside the student: the student's, but for the fields of the block `cfg.method[block]`; fresh."""
+    """A network that is trained beside the student: the student's, but for the fields of the block `cfg.method[block]`; fresh.
+
+    Where the block is empty it has twice the student's `features`, which is said; ValueError of a student without that field.
+    """
     values, field = cfg.method[block], f'config.method.{block}'
     if not values:
-        raise ValueError(f'{field} is empty: name the fields in which it differs from the student, such as features')
+        features = getattr(student(cfg).module, 'features', None)
+        if not features:
+            raise ValueError(f'{field} is empty: name the fields in which it differs from the student')
+        values = {'features': 2 * features}
+        console.say(f"{field} is empty: {2 * features} features, twice the student's")
     return trained(cfg.student.name, {'scale': cfg.scale, **cfg.student.args, **values}, cfg, field)
 
 

@@ -158,5 +158,9 @@ def test_omgd_gives_its_student_no_truth_and_no_critic(room, batch):
     for name in ('student', 'adapt'):  # another truth changes teachers and critics, not them
         assert apart(after, other, name) == 0 and apart(before, after, name) > 0
     assert apart(after, other, 'wide') > 0 and m['loss/student'] == n['loss/student']
-    with pytest.raises(ValueError, match='config.method.wide is empty: name the fields'):
-        methods.make(config(room, 'omgd', wide={}))
+
+
+def test_a_teacher_without_fields_of_its_own_is_twice_as_wide(room, capsys):
+    cfg = config(room, 'omgd', wide={})
+    teacher, student = nets.beside(cfg, 'wide').module, nets.student(cfg).module
+    assert teacher.features == 2 * student.features and 'config.method.wide is empty' in capsys.readouterr().err
