@@ -118,16 +118,14 @@ def stages(arm, base, steps, optimizers=()):
         now = method(base, row, arm)
         values = {'optimizer': own[name]} if name in own else {}
         values |= {'student_init': ''} if before is None else {}
-        block = {k: v for k, v in now.items() if k != 'rivals'}
-        found.append(
-            recipes.block(name=name, method=block, steps=round(steps * row['share']), carry=carried(before, now), **values)
-        )
+        values |= {'steps': round(steps * row['share']), 'carry': carried(before, now)}
+        found.append(recipes.block(name=name, method=alone(now), **values))
         before = now
     return tuple(found)
 
 
 def alone(block):
-    """A method's block without what its rivals read."""
+    """`block` without what its rivals read."""
     return {k: v for k, v in block.items() if k != 'rivals'}
 
 
