@@ -12,11 +12,11 @@ LOST = (
     'error: another process of this run died or stopped answering; start all of them again with the same commands to go on from '
     'the last checkpoint'
 )
-# How the runtime's alarm begins; the process aborts a moment later.
+# How the runtime's alarm begins; the process aborts a moment later, on a full machine seconds later.
 ALARM = re.compile(rb'[EF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ (coordination_service|client\.h|distributed)')
 
 
-def pass_on(incoming, write, patience=5.0):
+def pass_on(incoming, write, patience=30.0):
     """Passes the lines of a descriptor to `write` until its end.
 
     From an alarm on they are held back. If the end comes within `patience` seconds, LOST takes their place, unless the process
