@@ -89,12 +89,14 @@ DCD = {
 
 def rival(base, arm):
     """The block of DCD or OMGD with the terms, the game and the teacher's critic of `base`."""
-    shared = ('pixel', 'w_pixel', 'pixel_range', 'content', 'sharpen', 'taps', 'adversarial', 'w_adv', 'r1')
+    shared = ('pixel', 'w_pixel', 'pixel_range', 'content', 'sharpen', 'taps', 'adversarial', 'w_adv', 'r1', 'scales')
     block = {k: base[k] for k in shared if k in base} | {'discriminator': base['wide']}
+    rule, beside = base.get('disc_optimizer', {}), base['rivals']
     if arm == 'omgd':
-        return {**block, **OMGD, 'wide': base['rivals']['wide'], 'deep': base['rivals']['deep']}
+        rules = {f'disc_{name}_optimizer': rule for name in ('wide', 'deep') if beside[name]}
+        return {**block, **OMGD, **rules, 'wide': beside['wide'], 'deep': beside['deep']}
     if arm == 'dcd':
-        return {**block, **DCD, 'form': 'collaborative', 'wide': base['rivals']['wide']}
+        return {**block, **DCD, 'form': 'collaborative', 'wide': beside['wide'], 'disc_optimizer': rule}
     return {**block, **DCD, 'form': 'fixed', 'teacher_disc': base['teacher_disc']}
 
 
