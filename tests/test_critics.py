@@ -9,6 +9,7 @@ from arrays import drawn, quick
 
 from kdsr import critics, methods, models, nets, recipes
 from kdsr.losses import adversarial, perceptual, pixel
+from kdsr.methods import dcd
 from kdsr.models import exports, vgg
 from kdsr.types import Batch, Ctx
 
@@ -130,6 +131,17 @@ def test_who_plays(room, batch, name, values, trained):
     state = jax.eval_shape(method.init, jax.random.key(0))
     after, _ = jax.eval_shape(method.step, state, method.frozen, batch)
     jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)), state, after)
+
+
+def test_a_critic_of_one_size_is_shown_features_of_its_size(room, batch):
+    """SRGAN's has dense layers; that of convolutions alone sees them as they are."""
+    cfg = config(room, 'dcd', discriminator={'features': 4, 'hidden': 8})
+    method = methods.make(cfg)
+    critic = method.nets['disc'].module
+    assert not dcd.takes(critic, batch.lr) and dcd.takes(critic, batch.hr)
+    assert dcd.takes(models.build('own.critic', size=32), batch.lr)
+    _, metrics = jax.eval_shape(method.step, jax.eval_shape(method.init, jax.random.key(0)), method.frozen, batch)
+    assert metrics['dcd'].shape == ()
 
 
 @pytest.mark.slow

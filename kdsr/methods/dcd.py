@@ -13,8 +13,8 @@ of L_DCD (an error), and its student's game judges the teacher's image, which mo
 of six channels three, does not add the game to the loss, and hooks a layer that its critic does not have, so that L_DCD is 0.
 There phi_T learns beside the student (both may agree on a constant), and the weights of texture and features are exchanged.
 
-'fixed', of this project, for critics of one size: a trained teacher and its critic, both frozen; phi without batch norm and ReLU,
-and what it makes is enlarged to the critic's size.
+'fixed', of this project: a trained teacher and its critic, both frozen; phi without batch norm and ReLU, and what it makes is
+enlarged to the size of HR patches. 'collaborative' enlarges for critics of one size alone, which the paper has not.
 """
 
 import jax
@@ -68,18 +68,24 @@ def lifts(cfg, pairs, norm):
     return made[0], theirs, nets.start(made[1], jax.random.fold_in(jax.random.key(cfg.seed), 1 << 20))
 
 
-def looks(net, variables, maps, size):
-    """The last features of the critic `net` of each of `maps`, enlarged to `size` first where it is not 0."""
+def looks(net, variables, maps, size, always):
+    """The last features of the critic `net` of each of `maps`, enlarged to `size` first: always, or where it takes no others."""
     found = []
     for image in maps:
-        if size:
+        if always or not takes(net, image):
             image = jax.image.resize(image, (len(image), size, size, 3), 'bilinear')
-        try:
-            taps = net.apply(variables, image)[1]
-        except ValueError as e:
-            raise ValueError(f"config.method.form='collaborative': {e} (form='fixed' enlarges features to it)") from e
+        taps = net.apply(variables, image)[1]
         found.append(taps[list(taps)[-1]])
     return found
+
+
+def takes(net, image):
+    """Whether a critic judges images of this size, as convolutions alone do."""
+    try:
+        jax.eval_shape(net.init, jax.random.key(0), image)
+    except ValueError:
+        return False
+    return True
 
 
 def make(cfg):
@@ -107,7 +113,6 @@ def make(cfg):
         frozen['teacher'], theirs = network.variables, (network.card['model'], network.module)
     pairs = paired(m.taps, (student.name, student.module), theirs, quarters)
     trained['adapt'], lift, frozen['lift'] = lifts(cfg, pairs, norm=together)
-    size = 0 if together else cfg.patch * cfg.scale
 
     see, frozen['sight'] = sights.of(cfg, student.module, theirs[1])
 
@@ -129,7 +134,9 @@ def make(cfg):
         (lifted, _), brought = call(trained['adapt'].module, 'adapt', pairs.student(taps))
         target, _ = lift.apply(ctx.frozen['lift'], pairs.teacher(their_taps))
         judge = {'params': params['disc'], **moved['disc']} if together else ctx.frozen['disc']
-        views = zip(*(looks(disc.module, judge, maps, size) for maps in (target, lifted)), strict=True)
+        views = zip(
+            *(looks(disc.module, judge, maps, cfg.patch * cfg.scale, not together) for maps in (target, lifted)), strict=True
+        )
         loss, parts = compare(ctx.frozen['look'], sr, tr)
         seen = critics.shown(play, disc, judge, ctx, ctx.batch.hr, sr, 'disc_student')
         parts |= {'dcd': sum(pixel.l1(a, b) for a, b in views), 'adversarial': seen.fool} | seen.seen
