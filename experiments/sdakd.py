@@ -178,33 +178,22 @@ def demo(arm='sdakd', fraction='quarter'):
 
 def paper(arm='sdakd', fraction='quarter'):
     """Real-ESRGAN: RRDBNet of a half, a quarter or an eighth of the channels, 400,000 steps, its losses, rates and averages."""
-    part = PARTS[fraction]
-    content = {'network': 'teachers/vgg19', 'tap': realesrgan['VGG19'], 'norm': 'l1', 'weight': 1.0}
+    config, part = realesrgan['paper'](), PARTS[fraction]
     rows = base(
-        content,
+        config.method.content.to_dict(),
         sharpen=True,
-        w_adv=0.1,
+        w_adv=config.method.w_adv,
         discriminator={'name': 'unet', 'features': 64 // part},
         wide={'name': 'unet', 'features': 64},
         teacher_disc='runs/sdakd_teacher/export/disc',
         rivals={'wide': {'features': 64, 'growth': 32}, 'deep': {'blocks': 46}},
     )
-    return recipes.base(
-        student=recipes.model('rrdb', features=64 // part, growth=32 // part, blocks=23),
-        teacher='teachers/x4plus',
-        method=alone(rows),
-        data=recipes.folder('DF2K', augment='mirror', degradation={'preset': 'realesrgan'}),
-        patch=64,
-        batch_size=48,
-        ema_decay=0.999,
-        log_every=100,
-        eval_every=5000,
-        save_every=5000,
-        export='latest',
-        lpips='alex',
-        optimizer=recipes.adam(1e-4, b2=0.99),
-        stages=stages(arm, rows, 400_000, [('supervised', recipes.adam(2e-4, b2=0.99))]),
-    )
+    config.student = recipes.model('rrdb', features=64 // part, growth=32 // part, blocks=23)
+    config.student_init = ''
+    config.teacher = 'teachers/x4plus'
+    config.method = alone(rows)
+    config.stages = stages(arm, rows, 400_000, [('supervised', recipes.adam(2e-4, b2=0.99))])
+    return config
 
 
 def teacher():

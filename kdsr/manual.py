@@ -1,8 +1,11 @@
-"""The fields of a config with their values and meanings, as text: `--help` beside a config, and docs/config.md.
+"""The fields of a config with their values and meanings, as text: `--help` beside a config, and two pages.
 
 python -m kdsr.main --config=fakd:paper --help      recipes, words, and every field of this config
 python -m kdsr.manual > docs/config.md
+python -m kdsr.manual methods > docs/config_methods.md
 """
+
+import sys
 
 from kdsr import meanings, methods, optim, recipes, settings
 
@@ -66,29 +69,40 @@ def of_config(spec):
 
 def page():
     """docs/config.md."""
-    line = lambda field, value, about: f'| `{field}` | {value and f"`{value}`"} | {about} |'
-    head = ['| field | default | meaning |', '|---|---|---|']
     base = recipes.base().to_dict()
-    plain = [line(k, shown(v), meanings.CONFIG[k]) for k, v in base.items() if not isinstance(v, dict)]
-    more = [line(k, '', meanings.CONFIG[k]) for k in meanings.CONFIG if k not in base]
+    plain = [(k, shown(v), meanings.CONFIG[k]) for k, v in base.items() if not isinstance(v, dict)]
+    more = [(k, '', meanings.CONFIG[k]) for k in meanings.CONFIG if k not in base]
     parts = [
         '# Fields of a config',
         'Made by `python -m kdsr.manual`. `--config.FIELD=VALUE` sets one, `--config.stages.NAME.FIELD=VALUE` that of one stage;\n'
-        '`python -m kdsr.main --config=FILE:words --help` shows all fields of a recipe with their values.',
+        '`python -m kdsr.main --config=FILE:words --help` shows all fields of a recipe with their values. Those of the methods:\n'
+        '[config_methods.md](config_methods.md).',
         '## Every run',
-        '\n'.join([*head, *plain, *more]),
+        table([*plain, *more]),
         '## `data`',
-        '\n'.join([*head, *(line(f'data.{k}', shown(v), meanings.DATA[k]) for k, v in base['data'].items())]),
+        table((f'data.{k}', shown(v), meanings.DATA[k]) for k, v in base['data'].items()),
         '## `optimizer`, and every block `*_optimizer` of a method',
-        '\n'.join([*head, *(line(f'optimizer.{k}', shown(v), meanings.OPTIMIZER[k]) for k, v in optim.DEFAULTS.items())]),
+        table((f'optimizer.{k}', shown(v), meanings.OPTIMIZER[k]) for k, v in optim.DEFAULTS.items()),
     ]
-    for name in methods.names():
-        block = {k: v for k, v in methods.defaults(name).items() if k != 'name'}
-        values = {k: '{}' if k.endswith('optimizer') else shown(v) for k, v in block.items()}
-        about = meanings.METHODS[name]
-        parts += [f'## `method.name={name}`', '\n'.join([*head, *(line(f'method.{k}', values[k], about[k]) for k in block)])]
     return '\n\n'.join(parts)
 
 
+def methods_page():
+    """docs/config_methods.md."""
+    parts = ['# Fields of the methods', 'Made by `python -m kdsr.manual methods`. What they compute: [methods.md](methods.md).']
+    for name in methods.names():
+        block = {k: v for k, v in methods.defaults(name).items() if k != 'name'}
+        values = {k: '{}' if k.endswith('optimizer') else shown(v) for k, v in block.items()}
+        rows = ((f'method.{k}', values[k], meanings.METHODS[name][k]) for k in block)
+        parts += [f'## `method.name={name}`', table(rows)]
+    return '\n\n'.join(parts)
+
+
+def table(rows):
+    """Markdown of (field, default, meaning)."""
+    lines = [f'| `{field}` | {value and f"`{value}`"} | {about} |' for field, value, about in rows]
+    return '\n'.join(['| field | default | meaning |', '|---|---|---|', *lines])
+
+
 if __name__ == '__main__':
-    print(page())
+    print(methods_page() if sys.argv[1:] == ['methods'] else page())

@@ -1,4 +1,4 @@
-"""What each field of a config means, one line each: what `--help` with a config and docs/config.md are made of."""
+"""What each field of a config means, one line each: what `--help` with a config and the pages of config fields are made of."""
 
 CONFIG = {
     'name': 'names the default workdir, runs/<name>; recipe and words where the file says nothing',
@@ -12,7 +12,7 @@ CONFIG = {
     'student.name': 'a model of kdsr, or a module of your own, mypkg.net',
     'student.args': 'its fields, e.g. blocks and features; the scale is filled in',
     'student_init': "export that the student starts from; 'stage:NAME/NET' is that of an earlier stage, '' random weights",
-    'teacher': "export, run or shipped model that the student learns from; '' none; 'stage:NAME/NET' as above",
+    'teacher': "export, run or shipped model that the student learns from; '' none; 'taught': the pictures that kdsr.teach wrote",
     'carry': 'networks that a stage takes over from the one before, with optimiser and averages',
     'ema_decay': 'of the averaged student, exported as student_ema; 0: none',
     'log_every': 'steps between lines of the log',
@@ -102,6 +102,14 @@ METHODS = {
         **_GAN,
         'r1': _R1,
         'scales': _SCALES,
+    },
+    'output': {
+        **_TRUTH,
+        'w_pixel': "weight of the distance to the teacher's image; 0: none",
+        'w_truth': 'weight of the same distance to the ground truth; 0: none',
+        'sharpen': "whether pixel and content terms look at the teacher's image sharpened, and the critic at the plain one",
+        'w_adv': "weight of the game against a discriminator whose real images are the teacher's; 0: no discriminator",
+        **{k: _GAN[k] for k in ('adversarial', 'discriminator', 'disc_optimizer')},
     },
     'srgan_kd': {
         'technique': "'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan', or 'none': the same without a teacher",

@@ -7,6 +7,8 @@ from kdsr import console, models
 from kdsr.models import exports
 from kdsr.types import Trained
 
+TAUGHT = 'taught'  # config.teacher: the pictures that kdsr.teach wrote beside LR, and no network
+
 
 def student(cfg, **card):
     """The network that `cfg.student` and `cfg.student_init` describe, to be trained. card: more facts for its card.
@@ -69,6 +71,11 @@ def teacher(cfg):
     path = cfg.get('teacher')
     if not path:
         raise ValueError(f"config.teacher is empty, method '{cfg.method.name}' needs one: an export, a run, or e.g. 'edsr_x4'")
+    if path == TAUGHT:
+        raise ValueError(
+            f"config.teacher='{TAUGHT}' gives the teacher's pictures alone, method '{cfg.method.name}' needs the network: set an "
+            "export, or take a method that learns from pictures, such as 'output'"
+        )
     try:
         network = models.load(path, dtype=cfg.dtype)
     except FileNotFoundError as e:
@@ -76,3 +83,16 @@ def teacher(cfg):
     if cfg.scale not in network.scales:
         raise ValueError(f'the teacher {path} is a {exports.times(network.scales)} model, config.scale is {cfg.scale}')
     return network.at(cfg.scale)
+
+
+def teacher_image(cfg):
+    """(fn(ctx) -> the teacher's image `[B, s*h, s*w, C]`, variables that belong in `frozen` as 'teacher').
+
+    For methods that need no more of it: the image is the network's, or where `cfg.teacher` is 'taught' that of the batch.
+
+    Raises as `teacher` does.
+    """
+    if cfg.get('teacher') == TAUGHT:
+        return (lambda ctx: ctx.batch.extra['teacher']), {}
+    network = teacher(cfg)
+    return (lambda ctx: network.module.apply(ctx.frozen['teacher'], ctx.batch.lr)[0]), network.variables

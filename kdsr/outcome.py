@@ -9,7 +9,8 @@ import jax
 import numpy as np
 
 from kdsr import console, cost, crops, evaluate, metrics, models, parallel, sheets, writers
-from kdsr.data import benchmarks, pipeline, sources
+from kdsr import nets as networks
+from kdsr.data import benchmarks, imitated, pipeline, sources
 from kdsr.models import exports
 
 COLUMNS = {'set': '', 'network': '', **{k: evaluate.FORMATS[k] for k in ('psnr_y', 'ssim_y', 'psnr_rgb')}, 'gain_db': '+.3f'}
@@ -35,8 +36,11 @@ class Outcome:
         source = sources.open_source(config.data, config.scale)
         least = evaluate.smallest(config.scale, lpips=config.lpips)
         training, held_out = sources.split(source, smallest=least)
-        self.training = training if config.data.training else None
         self.degradation = pipeline.degrading(config.data, config.scale)
+        taught = config.get('teacher') == networks.TAUGHT
+        if taught and config.data.training:
+            training = self.imitated(training)
+        self.training = training if config.data.training else None
         if self.degradation:  # validation as bad as training, the same at every step
             writers.say('LR is made by config.data.degradation, of training and validation images; LR folders are not read')
             held_out = pipeline.degraded(held_out, self.degradation)
@@ -49,12 +53,18 @@ class Outcome:
         self.student = exports.upscaler(nets['student'].module, None)
         self.check_images()
         self.others = {'bicubic': evaluate.bicubic(config.scale)}
-        if config.get('teacher'):
+        if config.get('teacher') and not taught:
             self.others['teacher'] = models.load(config.teacher, dtype=config.dtype, scale=config.scale)
         self.sets = evaluate.fitting(self.sets, config.scale, [self.student, *self.others.values()])
         self.examples, self.still = self.sets['validation'], []
         draw = {k: functools.partial(own, net.module) for k, net in nets.items() if (own := models.pictures(net.module))}
         self.draw = {k: jax.jit(fn) for k, fn in draw.items()}
+
+    def imitated(self, training):
+        """`training` with what its teacher made of it; ValueError as of `data.imitated`, or where LR would be made anew."""
+        if self.degradation:
+            raise ValueError("config.data.degradation makes other LR than config.teacher='taught' has pictures of: drop one")
+        return imitated.imitated(training, self.config.scale, self.config.data.cache_dir or None)
 
     def check_images(self):
         """ValueError where the student takes other images than training gives it."""

@@ -1,86 +1,14 @@
-"""One HTML file of a report: the table, the curves and the crops, to open anywhere; it loads nothing from anywhere.
+"""One HTML file of a report: the table, the curves and the crops, to open anywhere (kdsr.document)."""
 
-The text is ASCII: it reads the same whatever encoding a server or a mail program takes it for.
-"""
-
-import base64
-import html
 import io
 import json
 import re
 
 from PIL import Image
 
-from kdsr import crops, tables
+from kdsr import crops, document, tables
 
 HIGHER = ('psnr_y', 'psnr_rgb', 'gain_db', 'ssim_y', 'ssim_rgb')  # is better
-
-STYLE = """
-:root { color-scheme: light dark; --page: #fff; --text: #1b1b1f; --soft: #5b5b66; --line: #d5d5dd }
-:root { --band: #f3f3f7; --mark: #0b57d0 }
-@media (prefers-color-scheme: dark) {
-  :root { --page: #16161a; --text: #e8e8ee; --soft: #a5a5b2; --line: #3a3a44; --band: #222229; --mark: #8ab4f8 }
-}
-* { box-sizing: border-box }
-html:has(dialog[open]) { overflow: hidden }
-body { margin: 0 auto; padding: 1rem; max-width: 88rem; background: var(--page); color: var(--text); overflow-wrap: anywhere }
-body, button { font: 1rem/1.5 system-ui, sans-serif }
-h1 { font-size: 1.5rem; line-height: 1.25; margin: .5rem 0 1rem }
-h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem }
-h3 { font-size: 1rem; margin: 1.5rem 0 .5rem }
-p, ul { margin: .75rem 0; max-width: 50rem }
-ul { padding-left: 1.25rem }
-.hint, .notes { color: var(--soft); font-size: .9rem }
-code { font: .9em ui-monospace, monospace; color: var(--text) }
-button { color: inherit; background: none; border: 0; padding: 0; cursor: pointer }
-:focus-visible { outline: 3px solid var(--mark); outline-offset: 2px }
-.stack:focus-visible { outline: 1px solid var(--mark); outline-offset: -1px }
-img { display: block }
-.wide { overflow-x: auto; border: 1px solid var(--line); border-radius: .4rem }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
-.wide > table { min-width: 100% }
-th, td { padding: .4rem .65rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line) }
-thead th { background: var(--band); font-weight: 600 }
-thead th[scope=colgroup] { text-align: left; border-left: 1px solid var(--line); color: var(--soft) }
-td.first, th.first { border-left: 1px solid var(--line) }
-tbody tr:last-child > * { border-bottom: 0 }
-.texts td, .texts th { text-align: left }
-th[scope=row], th.run { position: sticky; left: 0; text-align: left; border-right: 1px solid var(--line) }
-th[scope=row] { background: var(--page); font-weight: 500; white-space: normal; min-width: 13rem; max-width: 26rem }
-@media (max-width: 40rem) { th[scope=row] { min-width: 7.5rem; max-width: 9rem } }
-th button { font: inherit; white-space: nowrap; padding: .3rem 0; position: relative }
-th button::after { position: absolute; left: 100%; bottom: .45rem; font-size: .65em; color: var(--mark) }
-th[aria-sort=ascending] button::after { content: '\\25b2' }
-th[aria-sort=descending] button::after { content: '\\25bc' }
-.curves { display: block; width: fit-content; cursor: zoom-in }
-.curves img { max-width: 100%; height: auto; background: #fff; border-radius: .4rem }
-.row { display: grid; gap: .9rem; grid-template-columns: repeat(auto-fill, 16rem) }
-@media (max-width: 40rem) { .row { grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .75rem } }
-figure { margin: 0 }
-figure button { display: block; width: 100%; cursor: zoom-in }
-figure img { width: 100%; height: auto }
-figcaption { margin-top: .25rem; font-size: .9rem; line-height: 1.35 }
-figcaption span { display: block }
-figcaption span, nav span { color: var(--soft); font-variant-numeric: tabular-nums }
-.crop img, .stack.flip img { image-rendering: pixelated }
-dialog { position: fixed; inset: 0; width: 100%; height: 100%; max-width: none; max-height: none; margin: 0; padding: 0; border: 0 }
-dialog { background: var(--page); color: var(--text); flex-direction: column }
-dialog[open] { display: flex }
-.bar { display: flex; align-items: center; border-bottom: 1px solid var(--line) }
-.bar p { flex: 1; min-width: 0; max-width: none; margin: 0 .75rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis }
-.bar button { min-width: 2.9rem; height: 2.9rem; font-size: 1.4rem; line-height: 1 }
-.view { flex: 1; min-height: 0; display: flex; flex-direction: column }
-.stack { flex: 1; min-width: 0; min-height: 0; overflow: auto; display: grid; place-items: safe center; cursor: zoom-out }
-.stack img { grid-area: 1 / 1 }
-.stack.flip { overflow: hidden }
-.stack.flip img { visibility: hidden; cursor: pointer }
-.stack.flip img.on { visibility: visible }
-nav { display: flex; flex-wrap: wrap; align-content: start; gap: .4rem; padding: .6rem; overflow-y: auto; max-height: 40% }
-nav button { border: 1px solid var(--line); border-radius: .4rem; padding: .3rem .6rem; font-size: .9rem; text-align: left }
-nav button[aria-pressed=true] { border-color: var(--mark); background: var(--band); box-shadow: 0 0 0 1px var(--mark) }
-@media (min-aspect-ratio: 1) { .view { flex-direction: row } nav { width: 18rem; max-height: none } nav button { width: 100% } }
-[hidden] { display: none !important }
-"""
 
 SCRIPT = """
 const all = (what, where = document) => [...where.querySelectorAll(what)];
@@ -171,9 +99,6 @@ OVERLAY = """<dialog aria-label="enlarged picture">
 <div class="view"><div class="stack" role="group" aria-label="picture" tabindex="0"></div><nav aria-label="candidates"></nav></div>
 </dialog>"""
 
-# what a browser enforces, whatever stands in the file
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-
 
 def of(title, rows, *, notes='', unfinished=(), curves=None, runs=(), compared=(), missing=()):
     """The text of the file.
@@ -183,10 +108,10 @@ def of(title, rows, *, notes='', unfinished=(), curves=None, runs=(), compared=(
       curves: the PNG file with the training curves of `runs` (their labels), or None.
       compared: rows of crops, see `crops.rows`. missing: sentences about what they lack.
     """
-    parts = [f'<h1>{_safe(title)}</h1>']
+    parts = [f'<h1>{document.safe(title)}</h1>']
     parts += ['<h2>Scores</h2>', scores(rows)] if rows else []
     parts += [f'<div class="notes">{_sentences(line.removeprefix("- ") for line in notes.splitlines())}</div>'] if notes else []
-    parts += ['<h2>Unfinished runs</h2>', table(unfinished)] if unfinished else []
+    parts += ['<h2>Unfinished runs</h2>', document.table(unfinished, 'unfinished runs', 'texts')] if unfinished else []
     if curves:
         parts += ['<h2>Training curves</h2>', '<p class="hint">Click the picture for its full size.</p>']
         picture = _picture(curves.read_bytes(), f'training curves of {", ".join(runs)}: validation PSNR and parts of the loss')
@@ -197,18 +122,7 @@ def of(title, rows, *, notes='', unfinished=(), curves=None, runs=(), compared=(
         hint = 'Where bicubic fails most. Click a crop to enlarge it; arrow keys, or taps on it, then flip through the others.'
         parts += [f'<p class="hint">{hint}</p>', *map(comparison, compared)]
     parts += [f'<div class="notes">{_sentences(missing)}</div>'] if missing else []
-    head = f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<link rel="icon" href="data:,">
-<title>{_safe(title)}</title>
-<style>{STYLE}</style>
-</head>"""
-    whole = [head, '<body>', '<main>', *parts, '</main>', OVERLAY, f'<script>{SCRIPT}</script>', '</body>', '</html>', '']
-    return '\n'.join(whole).encode('ascii', 'xmlcharrefreplace').decode()
+    return document.of(title, ['<main>', *parts, '</main>', OVERLAY, f'<script>{SCRIPT}</script>'])
 
 
 def scores(rows):
@@ -218,20 +132,20 @@ def scores(rows):
     sets = [name or 'cost' * (column in tables.COSTS) for name, column in zip(sets, columns, strict=True)]
     first = [i for i in range(len(sets)) if sets[i] and sets[i] != sets[i - 1]]
     heads = [_head(columns, i, i in first) for i in range(len(columns))]
-    groups = [f'<th scope="colgroup" colspan="{sets.count(sets[i])}">{_safe(sets[i])}</th>' for i in first]
+    groups = [f'<th scope="colgroup" colspan="{sets.count(sets[i])}">{document.safe(sets[i])}</th>' for i in first]
     body = []
     for row, text in zip(rows, texts, strict=True):
         values = [row.get(f'{column} mean', row.get(column)) for column in columns]
         values = ['' if value is None else value if isinstance(value, str) else json.dumps(value) for value in values]
-        body.append(f'<tr><th scope="row" data-value="{_safe(values[0])}">{_label(text["run"])}</th>')
+        body.append(f'<tr><th scope="row" data-value="{document.safe(values[0])}">{document.label(text["run"])}</th>')
         for i, column in enumerate(columns[1:], 1):
             place = ' class="first"' * (i in first)
-            body.append(f'<td{place} data-value="{values[i]}">{_safe(text.get(column, ""))}</td>')
+            body.append(f'<td{place} data-value="{values[i]}">{document.safe(text.get(column, ""))}</td>')
         body.append('</tr>')
     two = sets.count('')
     top, below = ''.join(heads[:two] + groups), ''.join(heads[two:])
     head = f'<thead><tr>{top}</tr><tr>{below}</tr></thead>'
-    return _wide('scores', f'<table class="scores">{head}\n<tbody>{"".join(body)}</tbody></table>')
+    return document.wide('scores', f'<table class="scores">{head}\n<tbody>{"".join(body)}</tbody></table>')
 
 
 def _head(columns, i, first):
@@ -239,16 +153,8 @@ def _head(columns, i, first):
     best = 'descending' if name.partition(':')[0].endswith(HIGHER) else 'ascending'
     kind = ' class="run"' * (i == 0) + ' class="first"' * first
     span = '' if ' ' in columns[i] or name in tables.COSTS else ' rowspan="2"'
-    button = f'<button type="button">{_safe(name)}</button>'
+    button = f'<button type="button">{document.safe(name)}</button>'
     return f'<th scope="col"{kind}{span} aria-sort="none" data-column="{i}" data-first="{best}">{button}</th>'
-
-
-def table(rows):
-    """A plain table of {column: text}, the same columns in each."""
-    head = ''.join(f'<th scope="col"{" class=run" * (i == 0)}>{_safe(column)}</th>' for i, column in enumerate(rows[0]))
-    cells = lambda texts: ''.join(f'<td>{_safe(text)}</td>' for text in texts)
-    body = ''.join(f'<tr><th scope="row">{_label(name)}</th>{cells(rest)}</tr>' for name, *rest in (r.values() for r in rows))
-    return _wide('unfinished runs', f'<table class="texts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 
 def comparison(row):
@@ -258,9 +164,9 @@ def comparison(row):
     for caption, image in candidates:
         name, _, score = caption.partition('\n')
         picture = _picture(_png(image), f'{" ".join(caption.split())}, {where}', image)
-        told = _label(name) + (f' <span>{_safe(score)}</span>' if score else '')
+        told = document.label(name) + (f' <span>{document.safe(score)}</span>' if score else '')
         found.append(f'<figure class="crop"><button type="button">{picture}</button><figcaption>{told}</figcaption></figure>')
-    return '\n'.join([f'<section><h3>{_safe(where)}</h3>', '<div class="row">', *found, '</div></section>'])
+    return '\n'.join([f'<section><h3>{document.safe(where)}</h3>', '<div class="row">', *found, '</div></section>'])
 
 
 def _picture(data, alt, image=None):
@@ -269,7 +175,7 @@ def _picture(data, alt, image=None):
     if image is not None:
         height, width = (crops.factor(image) * n for n in image.shape[:2])
         size = f' width="{width}" height="{height}" style="max-width: {width}px"'
-    return f'<img alt="{_safe(alt)}"{size} src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+    return f'<img alt="{document.safe(alt)}"{size} src="{document.encoded(data)}">'
 
 
 def _png(image):
@@ -278,21 +184,7 @@ def _png(image):
     return file.getvalue()
 
 
-def _wide(label, inner):
-    """What may be wider than the screen scrolls by itself; the keyboard reaches it."""
-    return f'<div class="wide" role="region" aria-label="{label}" tabindex="0">{inner}</div>'
-
-
 def _sentences(lines):
     """A list; `names` in backquotes are set as code."""
-    marked = lambda line: re.sub(r'`(.+?)`', r'<code>\1</code>', _safe(line))
+    marked = lambda line: re.sub(r'`(.+?)`', r'<code>\1</code>', document.safe(line))
     return f'<ul>{"".join(f"<li>{marked(line)}</li>" for line in lines)}</ul>'
-
-
-def _label(name):
-    """A name that breaks where a reader would break it, if it must."""
-    return re.sub(r'([_/])(?=\w{3})', r'\1<wbr>', _safe(name))
-
-
-def _safe(text):
-    return html.escape(str(text))

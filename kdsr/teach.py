@@ -87,6 +87,8 @@ def main(argv):
     if len(argv) != 2:
         raise ValueError(f'give one TEACHER, not {len(argv) - 1}: python -m kdsr.teach TEACHER --data=PICTURES --out=TAUGHT')
     chosen = {name: flag[name].value for name in taught.Options._fields if flag[name].value is not None}
+    if not taught.Options(**chosen).squares and (given := [name for name in ('size', 'seed') if flag[name].present]):
+        raise ValueError(f'--{given[0]} is of squares, and whole pictures are taught: give --patches as well, or leave it out')
     options = {'made_in': flag.made, 'layout': flag.layout, 'scale': flag.scale, 'options': taught.Options(**chosen)}
     for folder, (count, skipped) in run(argv[1], flag.data, flag.out, **options).items():
         more = f', {len(skipped)} left out' if skipped else ''

@@ -47,10 +47,7 @@ def run(
     Raises what `models.load` and `files.plan` raise, and ValueError where the tiles are too small for the network.
     """
     network = models.load(model, dtype)
-    if network.module.channels not in (1, 3):
-        raise ValueError(f'{model} works on {network.module.channels} channels: upscaling needs a network for RGB or for Y')
-    if size := models.only_size(network.module):
-        raise ValueError(f'{model} ({network.card["model"]}) enlarges images of {size[0]}x{size[1]} alone, no pictures of any size')
+    models.require_any_picture(model, network)
     network = network.at(int(outscale) if outscale in network.scales else network.scale)
     factor = outscale or network.scale
     suffix = f'_x{factor:g}' if suffix is None else suffix

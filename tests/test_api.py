@@ -157,6 +157,8 @@ def test_every_field_has_a_meaning_and_the_page_is_that_of_the_code():
     from kdsr import manual
 
     assert (HERE / 'docs' / 'config.md').read_text() == manual.page() + '\n', 'python -m kdsr.manual > docs/config.md'
+    methods_page = (HERE / 'docs' / 'config_methods.md').read_text()
+    assert methods_page == manual.methods_page() + '\n', 'python -m kdsr.manual methods > docs/config_methods.md'
 
 
 @pytest.mark.parametrize('spec', ['fakd', 'srgan_kd:paper,gan2gan,two_stage', 'data_free:smoke'])

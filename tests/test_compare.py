@@ -31,8 +31,8 @@ def compared(tmp_path_factory):
 def test_a_copy_of_the_teacher_is_at_no_distance_from_it(compared):
     root, found = compared
     teacher, copy = found['srgan_x4'], found[str(root / 'copy')]
-    assert copy['psnr_teacher'] == np.inf and 'psnr_teacher' not in teacher
-    same = ('parameters', 'gmacs', 'psnr_truth', 'colour')
+    assert copy['teacher_psnr_y'] == np.inf and 'teacher_psnr_y' not in teacher
+    same = ('parameters', 'gmacs', 'psnr_y', 'colour')
     assert all(teacher[name] == copy[name] for name in same) and teacher['parameters'] == 248_227
 
 
@@ -44,7 +44,7 @@ def test_bicubic_keeps_the_mean_colour(compared):
 def test_the_page_loads_nothing_and_holds_the_sheet(compared):
     root, found = compared
     text = (root / 'out/index.html').read_text()
-    assert text.isascii() and not re.search(r'(src|href)="(?!data:)', text) and 'psnr truth' in text
+    assert text.isascii() and not re.search(r'(src|href)="(?!data:)', text) and 'teacher psnr y' in text
     assert json.loads((root / 'out/compared.json').read_text()).keys() == found.keys()
     with Image.open(root / 'out/sheet.png') as sheet:
         # three pictures below each other; picture, bicubic, two networks, and the truth of one
@@ -62,7 +62,7 @@ def test_a_folder_that_has_results_is_kept(compared):
     [
         (['nowhere'], ['srgan_x4'], "no folder '.*nowhere'"),
         (['one.png'], ['srgan_x5'], 'no model at srgan_x5'),
-        (['one.png'], ['vdsr_y', 'srgan_x4'], 'srgan_x4 is a x4 model, the teacher is x'),
+        (['one.png'], ['vdsr_y', 'srgan_x4'], 'srgan_x4 is a x4 model, not one for x2'),
     ],
 )
 def test_what_cannot_be_compared_is_named(compared, paths, names, error):

@@ -27,6 +27,14 @@ def panel(lines, image):
     return made
 
 
+def joined(panels):
+    """The panels side by side."""
+    sheet = Image.new('RGB', (len(panels) * (PANEL + GAP) - GAP, panels[0].height), 'white')
+    for i, picture in enumerate(panels):
+        sheet.paste(picture, (i * (PANEL + GAP), 0))
+    return sheet
+
+
 def main():
     """Measures and draws."""
     examples = [e for e in crops.examples('', 4) if e[0] == 'astronaut']
@@ -45,10 +53,7 @@ def main():
         shown.append(panel([model, psnr(sr), facts], unit(sr)))
         print(model, costs)
     shown.append(panel(['truth', '', ''], truth))
-    sheet = Image.new('RGB', (len(shown) * (PANEL + GAP) - GAP, shown[0].height), 'white')
-    for i, picture in enumerate(shown):
-        sheet.paste(picture, (i * (PANEL + GAP), 0))
-    sheet.save(pathlib.Path(__file__).with_name('shipped.png'), optimize=True)
+    joined(shown).save(pathlib.Path(__file__).with_name('shipped.png'), optimize=True)
 
 
 if __name__ == '__main__':

@@ -9,8 +9,7 @@ import sys
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
-from make import GAP, panel
-from PIL import Image
+from make import joined, panel
 
 from kdsr import cost, evaluate, models
 from kdsr.data import degradation_presets, degradations, sources
@@ -31,10 +30,7 @@ def main(teacher):
         facts = '' if name == 'bicubic' else f'{cost.parameters(fn.variables) / 1e6:.2f} M weights'
         shown.append(panel([name, facts], np.uint8(np.round(255 * np.clip(np.asarray(fn(unit))[0], 0, 1)))))
     shown.append(panel(['truth', ''], truth))
-    sheet = Image.new('RGB', (len(shown) * (shown[0].width + GAP) - GAP, shown[0].height), 'white')
-    for i, picture in enumerate(shown):
-        sheet.paste(picture, (i * (picture.width + GAP), 0))
-    sheet.save(pathlib.Path(__file__).with_name('photos.jpg'), quality=92, subsampling=0)
+    joined(shown).save(pathlib.Path(__file__).with_name('photos.jpg'), quality=92, subsampling=0)
 
 
 if __name__ == '__main__':

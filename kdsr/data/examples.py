@@ -35,20 +35,21 @@ class Examples:
     share: int
 
     def __call__(self, k):
-        """(lr `[share, patch, patch, 3]`, hr `[share, scale * patch, scale * patch, 3]`) of batch `k`, uint8."""
+        """(lr `[share, patch, patch, 3]`, hr `[share, scale * patch, scale * patch, 3]`) of batch `k`, uint8, and as HR what else
+        `read` gives."""
         start = k * self.batch + self.first
         pairs = [self.example(place) for place in range(start, start + self.share)]
         return tuple(np.stack(images) for images in zip(*pairs, strict=True))
 
     def example(self, place):
-        """(lr, hr) of the example that stands at `place`, counted over all batches."""
+        """(lr, hr) of the example that stands at `place`, counted over all batches, and as HR what else `read` gives."""
         number = pooled(self.degradation['pool'], self.seed, place) if self.degradation else place
         image = order(self.count, self.seed, number // self.count)[number % self.count]
-        hr, lr = self.read(image)
+        hr, lr, *more = self.read(image)
         if self.degradation:
             pair = degradations.degrade(hr, self.degradation, self.seed, number, self.patch, number // self.batch)
             return turned(pair, self.seed, number, self.augment)
-        return crop_pair(hr, lr, self.scale, self.patch, np.random.default_rng((self.seed, 1, number)), self.augment)
+        return crop_pair(hr, lr, self.scale, self.patch, np.random.default_rng((self.seed, 1, number)), self.augment, *more)
 
 
 @functools.lru_cache(maxsize=8)
@@ -104,15 +105,15 @@ def lr_crop(hr, y, x, patch, scale):
     return lr[y : y + patch, x : x + patch]
 
 
-def crop_pair(hr, lr, scale, patch, rng, augment='dihedral'):
-    """Random aligned (lr, hr) patches of one image.
+def crop_pair(hr, lr, scale, patch, rng, augment='dihedral', *more):
+    """Random aligned (lr, hr, *more) patches of one image.
 
     The dihedral symmetry comes last: the 8-bit intermediate of the downscaling makes rows and columns differ, so that
     a transpose before it would change LR pixels.
 
     Args:
       hr: uint8 `[H, W, 3]`. lr: uint8 `[H // scale, W // scale, 3]`, or None: made from `hr`.
-      patch: side of the LR patch. rng: numpy Generator. augment: of SYMMETRIES.
+      patch: side of the LR patch. rng: numpy Generator. augment: of SYMMETRIES. more: further images of HR's size.
     """
     h, w = hr.shape[0] // scale, hr.shape[1] // scale
     y, x, state = rng.integers(h - patch + 1), rng.integers(w - patch + 1), rng.integers(8) & SYMMETRIES[augment]
@@ -120,5 +121,5 @@ def crop_pair(hr, lr, scale, patch, rng, augment='dihedral'):
         small = lr_crop(hr[: h * scale, : w * scale], y, x, patch, scale)
     else:
         small = lr[y : y + patch, x : x + patch]
-    large = hr[y * scale : (y + patch) * scale, x * scale : (x + patch) * scale]
-    return dihedral(small, state), dihedral(large, state)
+    large = (image[y * scale : (y + patch) * scale, x * scale : (x + patch) * scale] for image in (hr, *more))
+    return tuple(dihedral(image, state) for image in (small, *large))

@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -29,12 +29,14 @@ OTHERS = ('.gif', '.heic', '.heif', '.avif', '.jp2', '.jxl', '.ppm', '.pgm', '.t
 class Taught(NamedTuple):
     """Whose picture an HR is that no camera made: the teacher's name, and what reads the truth (uint8), None where unknown.
 
-    group: name of the picture that it is a square of, '' of a whole one.
+    group: name of the picture that it is a square of, '' of a whole one. origin, stamp: of the truth, as of `cache.Entry`.
     """
 
     teacher: str
     truth: Callable[[], np.ndarray] | None
     group: str = ''
+    origin: str = ''
+    stamp: Any = None
 
 
 def entries(path: str | os.PathLike, *, scale, downscale=1, images=None) -> list[cache.Entry]:
@@ -105,9 +107,11 @@ def _entries(root, factor, scale, images, prefix):
         both = [hr] if lr is None else [hr, lr]
         origin = f'{" | ".join(str(f.resolve()) for f in both)} @{factor} x{scale if lr else 0}'
         decode = functools.partial(load, hr, lr, factor, scale)
-        truth_of = functools.partial(load_hr, truths[hr.stem], factor) if hr.stem in truths else None
         group = prefix + hr.stem.rpartition(CUT)[0] if cut else ''
-        taught = Taught(teacher, truth_of, group) if teacher else None
+        taught = Taught(teacher, None, group) if teacher else None
+        if taught and (file := truths.get(hr.stem)):
+            where = {'origin': f'{file.resolve()} @{factor}', 'stamp': cache.stamp(file)}
+            taught = taught._replace(truth=functools.partial(load_hr, file, factor), **where)
         found.append(cache.Entry(prefix + hr.stem, decode, origin, cache.stamp(*both), taught))
     return found
 

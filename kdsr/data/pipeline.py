@@ -176,8 +176,8 @@ def _warn_once(message):
     logging.warning('%s', message)
 
 
-def _assemble(colour, lr, hr):
-    """Batch of stacked uint8 images: converted once."""
+def _assemble(colour, lr, hr, *teacher):
+    """Batch of stacked uint8 images: converted once. teacher: the teacher's images, where they are data."""
     rgb = lambda images: np.divide(images, np.float32(255), dtype=np.float32)
     unit = rgb if colour == 'rgb' else lambda images: np.float32(metrics.rgb_to_y(images) / 255)
-    return Batch(unit(lr), unit(hr), {})
+    return Batch(unit(lr), unit(hr), {'teacher': unit(*teacher)} if teacher else {})

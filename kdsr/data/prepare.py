@@ -101,8 +101,8 @@ def degrade(path, out, *, preset, seed=0, size=480, copies=1, downscale=1, image
                 logging.warning('%s skipped: %s', *info['skipped'][-1])
                 continue
             for copy in range(copies):
-                # of several folders, their names are in the pictures'
-                name = entry.name.replace('/', '_') + (f'_{copy}' if copies > 1 else '')
+                # of several folders their names are in the pictures'; @ is no letter of a folder's name there
+                name = entry.name.replace('/', '@') + (f'_{copy}' if copies > 1 else '')
                 lr, hr = degradations.degrade(image[0], chosen, seed, copies * number + copy, side)
                 Image.fromarray(hr).save(part / 'HR' / f'{name}.png')
                 Image.fromarray(lr).save(part / f'LR_x{scale}' / f'{name}.png')
@@ -161,6 +161,9 @@ def main(argv):
     flag = flags.FLAGS
     if len(argv) != 2:
         raise ValueError(f'give one SOURCE folder, not {len(argv) - 1}: python -m kdsr.data.prepare SOURCE --out=DIR')
+    unread = ('step', 'scale') if flag.degradation else ('seed', 'copies')
+    if given := [name for name in unread if flag[name].present]:
+        raise ValueError(f'--{given[0]} is not read {"with" if flag.degradation else "without"} --degradation: leave it out')
     if flag.degradation:
         options = {'preset': flag.degradation, **{name: flag[name].value for name in ('seed', 'size', 'copies', 'downscale')}}
         info = degrade(argv[1], flag.out, images=flag.images, progress=console.progress('degrading'), **options)

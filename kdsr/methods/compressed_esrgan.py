@@ -41,7 +41,7 @@ def unread(cfg):
 
 
 def make(cfg):
-    """Method of a config with `student`, `teacher` (an export) and the block `method`:
+    """Method of a config with `student`, `teacher` (an export, or 'taught') and the block `method`:
 
     mode: 'comparative' or 'adversarial'. w_pixel, pixel_range: weight of the squared distance and scale of its images. clip:
     whether both images are clipped first, as in the released code (no gradient where the student leaves the range). w_adv,
@@ -50,7 +50,7 @@ def make(cfg):
     m = cfg.method
     adversarial = fields.chosen('config.method.mode', m.mode, MODES)
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES)
-    student, teacher = nets.student(cfg), nets.teacher(cfg)
+    student, (draw, teacher) = nets.student(cfg), nets.teacher_image(cfg)
     disc = critics.critic(cfg, m.disc_init) if adversarial else None
     perceive, features = critics.content(m.content) if adversarial else (None, {})
     clipped = (lambda image: jnp.clip(image, 0, 1)) if m.clip else lambda image: image
@@ -58,7 +58,7 @@ def make(cfg):
     def losses(params, ctx):
         lr, hr, axis = ctx.batch.lr, ctx.batch.hr, ctx.axis
         (sr, _), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], lr, axis=axis)
-        sr, tr = clipped(sr), clipped(teacher.module.apply(ctx.frozen['teacher'], lr)[0])
+        sr, tr = clipped(sr), clipped(draw(ctx))
         parts, moved = {'distil': pixel.l2(m.pixel_range * sr, m.pixel_range * tr)}, {'student': moved}
         found = {'student': m.w_pixel * parts['distil']}
         if disc:
@@ -70,4 +70,4 @@ def make(cfg):
         return found, (moved, parts)
 
     trained = {'student': student} | ({'disc': disc} if disc else {})
-    return steps.method(cfg, losses, trained, {'teacher': teacher.variables, 'features': features})
+    return steps.method(cfg, losses, trained, {'teacher': teacher, 'features': features})

@@ -48,7 +48,7 @@ def unread(cfg):
 
 
 def make(cfg):
-    """Method of a config with `student`, `teacher` (an export) and the block `method`:
+    """Method of a config with `student`, `teacher` (an export, or 'taught') and the block `method`:
 
     technique: 'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan', or 'none' for the baseline. w_pixel: weight of the squared distance to the
     teacher's image on 0..`pixel_range`. w_adv, w_adv_teacher: weights of the two critics' verdicts. content, adversarial,
@@ -59,7 +59,7 @@ def make(cfg):
     judges = fields.chosen('config.method.technique', m.technique, TECHNIQUES)
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES)
     student, disc = nets.student(cfg), critics.critic(cfg)
-    teacher = nets.teacher(cfg) if m.technique != 'none' else None
+    draw, teacher = nets.teacher_image(cfg) if m.technique != 'none' else (None, {})
     perceive, features = critics.content(m.content)
     weights = {'disc': m.w_adv, 'disc_teacher': m.w_adv_teacher}
 
@@ -68,8 +68,8 @@ def make(cfg):
         (sr, _), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], lr, axis=axis)
         parts, moved, genuine = {'content': perceive(ctx.frozen['features'], sr, hr)}, {'student': moved}, {'disc': hr}
         found = {'student': parts['content']}
-        if teacher:
-            genuine['disc_teacher'] = teacher.module.apply(ctx.frozen['teacher'], lr)[0]
+        if draw:
+            genuine['disc_teacher'] = draw(ctx)
             parts['distil'] = pixel.l2(m.pixel_range * sr, m.pixel_range * genuine['disc_teacher'])
             found['student'] += m.w_pixel * parts['distil']
         for name in judges:
@@ -79,5 +79,6 @@ def make(cfg):
             parts |= game.seen
         return found, (moved, parts)
 
-    frozen = {'features': features} | ({'teacher': teacher.variables} if teacher else {})
-    return steps.method(cfg, losses, {'student': student, **dict.fromkeys(judges, disc)}, frozen)
+    return steps.method(
+        cfg, losses, {'student': student, **dict.fromkeys(judges, disc)}, {'features': features, 'teacher': teacher}
+    )

@@ -95,6 +95,17 @@ def only_size(generator):
     return example(generator)[0].shape[1:3] if own else None
 
 
+def require_any_picture(name, upscaler):
+    """ValueError where the Upscaler called `name` works on other channels than RGB or Y, or on images of one size alone."""
+    if upscaler.module.channels not in (1, 3):
+        raise ValueError(
+            f"'{name}' works on {upscaler.module.channels} channels: enlarging pictures needs a network for RGB or for Y"
+        )
+    if size := only_size(upscaler.module):
+        kind = upscaler.card.get('model', type(upscaler.module).__name__)
+        raise ValueError(f"'{name}' ({kind}) enlarges images of {size[0]}x{size[1]} alone, no pictures of any size")
+
+
 def pictures(net):
     """`pictures(net, variables)` of a module whose network makes images of its own, None of others."""
     return getattr(importlib.import_module(type(net).__module__), 'pictures', None)

@@ -7,6 +7,7 @@ import numpy as np
 from jax import lax
 
 from kdsr.data.resize import imresize
+from kdsr.models import colour
 from kdsr.models.layers import at_least_float32
 
 SMALL = 96  # sides up to this are enlarged by a matrix; XLA:CPU differentiates it 10 times faster than shifts
@@ -24,6 +25,13 @@ def enlarge(x, scale, border='symmetric'):
         return _by_matrices(x, border, *((scale * n, n) for n in sides))
     weights = matrix(9 * scale, 9, border)[4 * scale : 5 * scale, 2:7]
     return _by_shifts(_by_shifts(x, weights, 1, border), weights, 2, border)
+
+
+def with_colour(enlarge_y, rgb, scale):
+    """`[B, h, w, 3]` in [0, 1] -> `[B, s*h, s*w, 3]`: Y of BT.601 by `enlarge_y`, of `[B, h, w, 1]`; Cb and Cr bicubically."""
+    planes = colour.rgb_to_ycbcr(rgb)
+    chroma = planes[..., 1:] if scale == 1 else enlarge(planes[..., 1:], scale)
+    return colour.ycbcr_to_rgb(jnp.concatenate([enlarge_y(planes[..., :1]), chroma], -1))
 
 
 def bilinear(x, scale):

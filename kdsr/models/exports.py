@@ -11,8 +11,7 @@ from flax import traverse_util
 from safetensors import numpy as safetensors
 
 from kdsr import compiled
-from kdsr.models import colour
-from kdsr.models.bicubic import enlarge
+from kdsr.models.bicubic import with_colour
 from kdsr.paths import expanded, written
 
 PRETRAINED = pathlib.Path(__file__).parents[1] / 'pretrained'
@@ -77,9 +76,7 @@ def upscaler(module, variables, card=None):
 
     def apply(variables, lr):
         if module.channels == 1 and lr.shape[-1] == 3:
-            planes = colour.rgb_to_ycbcr(lr)
-            y, _ = module.apply(variables, planes[..., :1])
-            return colour.ycbcr_to_rgb(jnp.concatenate([y, enlarge(planes[..., 1:], module.scale)], -1))
+            return with_colour(lambda y: module.apply(variables, y)[0], lr, module.scale)
         return module.apply(variables, lr)[0]
 
     return Upscaler(module, variables, card or {}, compiled.jit(apply))

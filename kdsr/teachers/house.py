@@ -13,10 +13,7 @@ def opened(path, scale=None):
 
 def teacher(name, network, what, digest):
     """The Teacher of an `exports.Upscaler`; ValueError where it takes other pictures than RGB or Y of any size."""
-    if network.module.channels not in (1, 3):
-        raise ValueError(f"'{name}' works on {network.module.channels} channels: teachers of RGB or Y are known")
-    if size := models.only_size(network.module):
-        raise ValueError(f"'{name}' enlarges images of {size[0]}x{size[1]} alone, no pictures")
+    models.require_any_picture(name, network)
     count = sum(v.size for k, v in exports.flatten(network.variables).items() if k.startswith('params/'))
     details = ('0..1', 'Y' if network.module.channels == 1 else 'RGB', f'{count:,} parameters')
     overlap = tiling.overlapping(models.radius(network.module))

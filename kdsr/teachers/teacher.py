@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kdsr import tiling
-from kdsr.models import colour
-from kdsr.models.bicubic import enlarge
+from kdsr.models.bicubic import with_colour
 
 LEAST = 16  # LR pixels: tiles below are of no use
 
@@ -59,13 +58,7 @@ def fitted(fn, scale, multiple=1, exact=None):
 def of_luma(fn, scale):
     """A function of RGB pictures from `fn` of one channel, Y of BT.601; Cb and Cr are enlarged bicubically."""
 
-    def enlarged(x):
-        planes = colour.rgb_to_ycbcr(np.asarray(x, np.float32))
-        chroma = planes[..., 1:] if scale == 1 else enlarge(planes[..., 1:], scale)
-        y = np.asarray(fn(np.asarray(planes[..., :1])), np.float32)
-        return np.asarray(colour.ycbcr_to_rgb(np.concatenate([y, np.asarray(chroma)], -1)))
-
-    return enlarged
+    return lambda x: np.asarray(with_colour(lambda y: np.float32(fn(np.asarray(y))), np.float32(x), scale))
 
 
 def tiles(multiple=1, exact=None):
