@@ -36,6 +36,7 @@ def fidelity():
         'name': 'output',
         'pixel': 'l1',
         'w_pixel': 1.0,
+        'pixel_range': 1.0,
         'w_truth': 0.5,
     }
 
@@ -46,6 +47,7 @@ def looks(features):
         'name': 'output',
         'pixel': 'l1',
         'w_pixel': 1.0,
+        'pixel_range': 1.0,
         'w_truth': 0.0,
         'w_colour': 1.0,
         'content': {'network': 'vgg16', 'tap': VGG16, 'norm': 'l1', 'weight': 1.0},

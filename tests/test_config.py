@@ -67,7 +67,8 @@ def test_all_words_of_the_experiments_together_give_stages_that_can_be_meant(fil
             resolved = stages.resolved(stage, pathlib.Path('run'), [s.name for s in planned[:i]])
             assert 'stage:' not in configs.to_json(resolved)
             written = stages.derived(config, (config.get('stages') or ({},))[i])
-            said = {k: v for k, v in stage.method.to_dict().items() if k in written.method or not is_off(v)}
+            unread = {name.removeprefix('method.') for name in methods.unread(stage)}
+            said = {k: v for k, v in stage.method.to_dict().items() if k in written.method or not (is_off(v) or k in unread)}
             block = lambda method: {k: OFF if is_off(v) else v for k, v in method.items()}
             assert block(written.method.to_dict()) == block(said), (
                 'an experiment says all fields of its method but for those that are off'
