@@ -107,10 +107,10 @@ def paper(network='rrdb'):
 
 def shipped():
     """The photo_x4 of this package: a large network's pictures of degraded photographs, in runs/taught, are its ground truth."""
+    judged = method({'network': 'vgg16', 'tap': VGG16, 'norm': 'l1', 'weight': 1.0}, features=16) | {'sharpen': False}
     return recipes.base(
         student=recipes.model('srvgg', features=64, blocks=16),
-        method=method({'network': 'vgg16', 'tap': VGG16, 'norm': 'l1', 'weight': 1.0}, features=16)
-        | {'sharpen': False, 'w_colour': 1.0},
+        method=judged | {'w_colour': 1.0},
         student_init='stage:l1/student',
         data=recipes.folder('runs/taught/photos_teacher,runs/taught/bsds_teacher', validation_images=8),
         patch=32,
@@ -134,6 +134,12 @@ def shipped():
                 optimizer=recipes.adam(4e-4, b2=0.99, schedule='cosine', final_rate=0.1, warmup=50),
             ),
             recipes.block(name='gan'),
+            recipes.block(  # sharper, and true to the colours: a critic of its own, less L1
+                name='gan2',
+                method=judged | {'w_pixel': 0.3, 'w_colour': 10.0},
+                student_init='stage:gan/student_ema',
+                steps=900,
+            ),
         ),
     )
 

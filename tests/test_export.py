@@ -269,7 +269,8 @@ def test_windows_of_one_size_cover_pictures_of_any():
 
 
 def test_pictures_to_calibrate_by(tmp_path):
-    examples, sets = calibration.sets(export.Options(), 4)
+    made = program.Program(models.load(exporting.network(tmp_path / 'net', 'srvgg')), 'net')
+    examples, sets = calibration.sets(export.Options(), made, '--tflite')
     assert list(sets) == ['embedded'] and sets['embedded'] is examples and len(examples) == len(embedded())
     pictures = calibration.inputs(examples, (32, 48))
     assert {picture.shape for picture in pictures} == {(1, 32, 48, 3)} and len(pictures) == len(examples)
@@ -277,7 +278,7 @@ def test_pictures_to_calibrate_by(tmp_path):
     middle = examples[1].lr[examples[1].lr.shape[0] // 2 - 16 :][:32] / np.float32(255)
     assert np.array_equal(pictures[1][0], middle[:, (middle.shape[1] - 48) // 2 :][:, :48])
     with pytest.raises(FileNotFoundError, match="no folder '.*nowhere'"):
-        calibration.sets(export.Options(calibration=str(tmp_path / 'nowhere')), 4)
+        calibration.sets(export.Options(calibration=str(tmp_path / 'nowhere')), made, '--tflite')
 
 
 def test_the_command(tmp_path):

@@ -45,6 +45,24 @@ def test_onnx_runs_alone(tmp_path):
     np.testing.assert_allclose(np.load(tmp_path / 'sr.npy'), expected, atol=255e-6)
 
 
+@pytest.mark.parametrize('white', [1, 255])
+def test_int8_is_close_and_says_what_it_costs(tmp_path, white):
+    source = exporting.network(tmp_path / 'net', 'srvgg', blocks=3)
+    options = export.Options(onnx=('float32', 'int8'))
+    said, failures = export.run(source, ['onnx'], tmp_path, **SMALL, name='net', white=white, options=options)
+    assert failures == [] and [card['file'] for card in said] == ['net.onnx', 'net_int8.onnx']
+    assert said[1]['checks'][0]['mean'] < 0.02 and said[1]['calibration'] == {'from': 'embedded photographs', 'pictures': 11}
+    (cost,) = said[1]['psnr_y'].values()
+    assert cost['drop'] == cost['float32'] - cost['int8'] and abs(cost['drop']) < 1
+    assert said[1]['input'] == said[0]['input'], 'of any size, float32 in and out'
+    import onnx
+
+    graph = onnx.load(tmp_path / 'net_int8.onnx').graph
+    stored = {one.name: one.data_type for one in graph.initializer}
+    kernels = [node for node in graph.node if node.op_type == 'DequantizeLinear' and node.input[0] in stored]
+    assert sum(stored[node.input[0]] == onnx.TensorProto.INT8 for node in kernels) >= 5, 'the kernels of five convolutions'
+
+
 def test_networks_that_ask_for_their_size(tmp_path):
     source = exporting.network(tmp_path / 'san', 'san')
     run = command('kdsr.export', source, '--to=onnx', f'--out={tmp_path / "out"}', '--size=24x32', code=1)

@@ -94,7 +94,9 @@ def test_tflite_of_the_originals_size_runs_alone(tmp_path):
 
 def test_int8_of_the_shipped_network(tmp_path, data_dir):
     """Calibrated by Set14; what it loses on Set5 is little, and is what its card says."""
-    options = export.Options(('int8',), 'float32', str(data_dir / 'benchmarks/Set14'), (str(data_dir / 'benchmarks/Set5'),))
+    options = export.Options(
+        ('int8',), calibration=str(data_dir / 'benchmarks/Set14'), benchmarks=(str(data_dir / 'benchmarks/Set5'),)
+    )
     (said,), failures = export.run('edsr_x4', ['tflite'], tmp_path, size=(48, 64), options=options)
     assert not failures and said['calibration'] == {'from': options.calibration, 'pictures': 14}
     values = said['psnr_y']['Set5/x4']

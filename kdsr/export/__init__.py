@@ -13,22 +13,24 @@ from typing import NamedTuple
 from absl import logging
 
 from kdsr import commands, fields, models, named, writers
-from kdsr.export import jobs, onnx, savedmodel, stablehlo, tflite, torch_layout
+from kdsr.export import jobs, ncnn, onnx, savedmodel, stablehlo, tflite, torch_layout
 from kdsr.export.program import Program
 
 LONGEST = 200  # bytes of a name; endings are added to it
-FORMATS = {'savedmodel': savedmodel, 'tflite': tflite, 'stablehlo': stablehlo, 'onnx': onnx, 'torch': torch_layout}
+FORMATS = {'savedmodel': savedmodel, 'tflite': tflite, 'stablehlo': stablehlo, 'onnx': onnx, 'ncnn': ncnn, 'torch': torch_layout}
 
 
 class Options(NamedTuple):
     """What only some formats ask for.
 
-    precisions: TFLite files to write, of `tflite.PRECISIONS`. int8_io: what the int8 file takes and gives, 'float32' or 'uint8'.
-    calibration: folder of pictures that int8 is calibrated by, '' for the embedded ones. benchmarks: folders on which its PSNR
-    is compared with float32's; none: the pictures of the calibration.
+    precisions, onnx, ncnn: TFLite, ONNX and ncnn files to write, of each one's `PRECISIONS`. int8_io: what TFLite's int8 file takes
+    and gives, 'float32' or 'uint8'. calibration: folder of pictures that int8 is calibrated by, '' for the embedded ones.
+    benchmarks: folders on which its PSNR is compared with float32's; none: the pictures of the calibration.
     """
 
     precisions: tuple[str, ...] = tflite.PRECISIONS
+    onnx: tuple[str, ...] = ('float32',)
+    ncnn: tuple[str, ...] = ncnn.PRECISIONS
     int8_io: str = 'float32'
     calibration: str = ''
     benchmarks: tuple[str, ...] = ()
@@ -55,7 +57,8 @@ def run(export, formats, out, *, name=None, scale=None, size=(180, 320), dynamic
     """
     options = options or Options()
     unknown(formats, FORMATS, 'format')
-    unknown(options.precisions, tflite.PRECISIONS, 'TFLite precision')
+    for asked, form in ((options.precisions, tflite), (options.onnx, onnx), (options.ncnn, ncnn)):
+        unknown(asked, form.PRECISIONS, f'{form.TITLE} precision')
     if min(size) < 16:
         raise ValueError(f'size {size[0]}x{size[1]} is too small: use 16x16 or more')
     network = models.load(export, scale=scale)

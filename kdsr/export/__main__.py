@@ -1,4 +1,4 @@
-"""A trained network -> SavedModel, TFLite, StableHLO, ONNX, weights for PyTorch; each file is run and compared with JAX.
+"""A trained network -> SavedModel, TFLite, StableHLO, ONNX, ncnn, weights for PyTorch; each file is run and compared with JAX.
 
 python -m kdsr.export runs/student --to=stablehlo,torch --out=files
 python -m kdsr.export runs/student --to=savedmodel,tflite --out=files --calibration=../data/photos --benchmarks=../data/Set14
@@ -11,7 +11,7 @@ import jax
 from absl import flags
 
 from kdsr import commands, export
-from kdsr.export import tflite
+from kdsr.export import ncnn, tflite
 
 
 def pair(text):
@@ -33,6 +33,8 @@ def define_flags():
     flags.DEFINE_bool('dynamic', True, 'SavedModel, StableHLO and ONNX for images of any size; else all for --size only')
     flags.DEFINE_enum('range', None, ['1', '255'], 'pixel value of white, in and out (default: 255 for savedmodel, 1 for others)')
     flags.DEFINE_list('tflite', list(tflite.PRECISIONS), 'TFLite files to write')
+    flags.DEFINE_list('onnx', ['float32'], 'ONNX files to write: float32, int8')
+    flags.DEFINE_list('ncnn', list(ncnn.PRECISIONS), 'ncnn files to write')
     flags.DEFINE_enum('int8_io', 'float32', ['float32', 'uint8'], 'what the int8 TFLite file takes and gives')
     flags.DEFINE_string('calibration', '', 'folder of pictures to set the ranges of int8 by (default: the embedded photographs)')
     flags.DEFINE_list('benchmarks', [], 'folders to compare the PSNR of int8 and float32 on (default: those of --calibration)')
@@ -54,7 +56,9 @@ def main(argv):
         dynamic=flag.dynamic,
         white=flag.range and int(flag.range),
         overwrite=flag.overwrite,
-        options=export.Options(tuple(flag.tflite), flag.int8_io, flag.calibration, tuple(flag.benchmarks)),
+        options=export.Options(
+            *map(tuple, (flag.tflite, flag.onnx, flag.ncnn)), flag.int8_io, flag.calibration, tuple(flag.benchmarks)
+        ),
     )
     print(f'{len(cards)} written to {flag.out}, {len(failures)} failed')
     return 1 if failures else 0

@@ -9,12 +9,22 @@ from kdsr.export import program
 MOST = 32  # pictures to calibrate by, spread evenly over the folder: TensorFlow takes some seconds for each
 
 
-def sets(options, scale):
-    """(examples to calibrate by, {name: examples} to compare on: those of --benchmarks, else the same)."""
-    examples = read(options.calibration, scale)
+def sets(options, made, flag):
+    """(examples to calibrate by, {name: examples} to compare on: those of --benchmarks, else the same).
+
+    Raises ValueError for a network that takes no RGB pictures; flag: where int8 was asked for.
+    """
+    if made.channels != 3:
+        raise ValueError(f'int8 is calibrated by RGB pictures, the network takes {made.channels} channels: leave it out of {flag}')
+    examples, scale = read(options.calibration, made.scale), made.scale
     name = benchmarks.set_name(options.calibration) if options.calibration else 'embedded'
     compared = benchmarks.sets(options.benchmarks, scale) or {name: examples}
     return examples, {name: evaluate.scorable(found, scale, name) for name, found in compared.items()}
+
+
+def told(options, pictures):
+    """What a card says of the calibration."""
+    return {'calibration': {'from': options.calibration or 'embedded photographs', 'pictures': len(pictures)}}
 
 
 def read(folder, scale):

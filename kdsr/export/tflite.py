@@ -11,7 +11,7 @@ import numpy as np
 from kdsr import console
 from kdsr.export import calibration, jobs, program, savedmodel
 
-PRECISIONS = ('float32', 'float16', 'int8')
+TITLE, PRECISIONS = 'TFLite', ('float32', 'float16', 'int8')
 PACKAGES = (*savedmodel.PACKAGES, 'ai-edge-litert')
 # Only float32 is held to JAX; the other two must not be nonsense, and their cards say how far they are off.
 GATES = {'float32': (program.TOLERANCE, 'max'), 'float16': (0.05, 'max'), 'int8': (0.1, 'mean')}
@@ -37,11 +37,7 @@ def write(made, options, tools, precision, path):
     """Writes `[1, rows, columns, C] -> [1, s * rows, s * columns, C]`, float32 or, for int8 on demand, bytes."""
     tf, jax2tf, litert = tools
     white, shape, integers = made.white or 1, (1, *made.size, made.channels), precision == 'int8'
-    if integers and made.channels != 3:
-        raise ValueError(
-            f'int8 is calibrated by RGB pictures, the network takes {made.channels} channels: leave it out of --tflite'
-        )
-    examples, sets = calibration.sets(options, made.scale) if integers else (None, None)
+    examples, sets = calibration.sets(options, made, '--tflite') if integers else (None, None)
     # Bytes end at black and white; so they shall be spent on nothing beyond.
     fn = jax2tf.convert(made.fixed(white, clip=integers), with_gradient=False, native_serialization_platforms=('cpu',))
     traced = tf.function(fn, autograph=False, input_signature=[tf.TensorSpec(shape, tf.float32, 'lr')])
@@ -65,8 +61,7 @@ def write(made, options, tools, precision, path):
         'milliseconds': runner.latency(),
     }
     if integers:
-        said['calibration'] = {'from': options.calibration or 'embedded photographs', 'pictures': len(pictures)}
-        said['psnr_y'] = calibration.cost(made.network, runner, made, sets)
+        said |= calibration.told(options, pictures) | {'psnr_y': calibration.cost(made.network, runner, made, sets)}
     return said | {'read': READ.format(file=f'{made.name}_{precision}.tflite').splitlines()}
 
 
