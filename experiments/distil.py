@@ -2,7 +2,7 @@
 
     python -m kdsr.teach net.pth --data=photos --out=taught
     python -m kdsr.main --config=experiments/distil.py:taught,light --config.data.path=taught --workdir=runs/light
-    python -m kdsr.export --model=runs/light --to=tflite,onnx,ncnn --out=files
+    python -m kdsr.export runs/light --to=tflite,ncnn --out=files
 
     python -m kdsr.main --config=experiments/distil.py                  # demo: from the shipped edsr_x4, embedded photographs
     python -m kdsr.main --config=experiments/distil.py:smoke            # half a minute

@@ -27,7 +27,7 @@ EXTRAS = PROJECT['optional-dependencies']
 # What the extras bring, as it is imported.
 BARRED = (
     'skimage tensorflow_datasets importlib_resources pyarrow wandb tensorflow ai_edge_litert jax2onnx onnx onnxruntime '
-    'torch spandrel jupytext nbclient nbformat ipykernel IPython pytest xdist ruff'
+    'torch spandrel pnnx ncnn jupytext nbclient nbformat ipykernel IPython pytest xdist ruff'
 )
 WITHOUT_EXTRAS = f"""
 import sys

@@ -172,6 +172,6 @@ TOOLS = {
     'edsr': 'BasicSR',
     'rcan': 'the original code, spandrel, chaiNNer',
     'rdn': "the original code, EDSR-PyTorch's RDN",
-    'rrdb': 'BasicSR, Real-ESRGAN, spandrel, chaiNNer',
+    'rrdb': 'BasicSR, Real-ESRGAN; of growth 32 spandrel, chaiNNer',
     'srvgg': 'Real-ESRGAN, spandrel, chaiNNer',
 }
