@@ -18,7 +18,7 @@ import os
 SMOKE = bool(os.environ.get('KDSR_SMOKE'))
 SOURCE = '/content/kdsr'  # a folder of kdsr: clone it there, or upload it
 PICTURES = ''  # a folder of your pictures; '' photographs of scikit-image
-TEACHER = 'edsr_x4'  # a shipped model, a run, or what kdsr.convert made of your .pth: kdsr.convert net.pth --out=teachers/net
+TEACHER = 'edsr_x4'  # a shipped model, a run, or a file: .pth (pip install spandrel), .onnx (onnxruntime), .tflite (ai-edge-litert)
 RUNS = os.environ.get('KDSR_RUNS', 'runs')
 STEPS = 6 if SMOKE else 2000
 
@@ -35,9 +35,9 @@ if importlib.util.find_spec('kdsr') is None:
 
 # %%
 import pathlib
+import shutil
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 import kdsr
 
@@ -50,43 +50,34 @@ if not PICTURES:
     for name in ('astronaut', 'chelsea', 'coffee', 'motorcycle_left', 'rocket'):
         file = next(pathlib.Path(skimage.__file__).parent.glob(f'data/{name}.*'))
         Image.open(file).convert('RGB').save(f'{PICTURES}/{name}.png')
-teacher = kdsr.load(TEACHER)
-print(f'{TEACHER}: x{teacher.scale}, {teacher.card["parameters"]:,} parameters; {len(os.listdir(PICTURES))} pictures')
+teacher = kdsr.teachers.opened(TEACHER)
+print(f'{teacher}; {len(os.listdir(PICTURES))} pictures')
 
 # %% [markdown]
 # ## The student
-# A recipe that learns from the teacher's image and its features; `python -m kdsr.main --config=fakd --help` shows every field.
+# The teacher enlarges every picture once; the student learns from its pictures and the truth, and the teacher rests. `small` is
+# one of four sizes, `looks` instead of `fidelity` is for teachers that are GANs: `python -m kdsr.main --config=distil:help`.
 
 # %%
-config = kdsr.config('fakd:smoke' if SMOKE else 'fakd:demo', teacher=TEACHER, data__path=PICTURES, steps=STEPS, scale=teacher.scale)
-config.data.source = 'folder'
+kdsr.teach(TEACHER, PICTURES, f'{RUNS}/taught')
+config = kdsr.config('distil:taught,small', data__path=f'{RUNS}/taught', scale=teacher.scale, steps=STEPS)
 config.eval_every = config.save_every = max(STEPS // 2, 1)
+if SMOKE:
+    config.patch, config.batch_size, config.ema_decay = 16, 4, 0.0
 results = kdsr.train(config, f'{RUNS}/student')
-costs = results['cost']
-print(f'{costs["teacher"]["ms"] / costs["student"]["ms"]:.1f} times as fast, {costs["student"]["parameters"]:,} parameters')
+print(f'{results["cost"]["student"]["parameters"]:,} parameters')
 
 # %% [markdown]
 # ## Beside each other
-# The middle of the held-out picture, enlarged by bicubic interpolation, the student and the teacher.
+# The held-out picture, enlarged by bicubic interpolation, the student and the teacher; `compared/index.html` has the table as well.
 
 # %%
-student = kdsr.load(f'{RUNS}/student')
-large = np.asarray(Image.open(sorted(pathlib.Path(PICTURES).glob('*.*'))[-1]).convert('RGB'))
-scale, side = teacher.scale, 48
-top, left = (max(length // scale - side, 0) // 2 for length in large.shape[:2])
-small = Image.fromarray(large).resize((large.shape[1] // scale, large.shape[0] // scale), Image.Resampling.BICUBIC)
-cut = np.asarray(small)[top : top + side, left : left + side]
-shown = {
-    'bicubic': np.asarray(Image.fromarray(cut).resize((scale * cut.shape[1], scale * cut.shape[0]), Image.Resampling.BICUBIC)),
-    'student': kdsr.upscale(cut, model=f'{RUNS}/student'),
-    'teacher': kdsr.upscale(cut, model=TEACHER),
-    'the picture': large[scale * top : scale * (top + side), scale * left : scale * (left + side)],
-}
-figure, axes = plt.subplots(1, len(shown), figsize=(14, 4), layout='constrained')
-for ax, (name, image) in zip(axes, shown.items(), strict=True):
-    ax.imshow(image)
-    ax.set_title(name)
-    ax.axis('off')
+shutil.rmtree(f'{RUNS}/compared', ignore_errors=True)
+held_out = sorted(pathlib.Path(f'{RUNS}/taught/LR_x{teacher.scale}').iterdir())[-1]
+scores = kdsr.compare(held_out, [TEACHER, f'{RUNS}/student'], f'{RUNS}/compared', lpips_by='')
+plt.figure(figsize=(14, 5), layout='constrained')
+plt.imshow(plt.imread(f'{RUNS}/compared/sheet.png'))
+plt.axis('off')
 plt.show()
 
 # %% [markdown]

@@ -1,7 +1,8 @@
 """kdsr: knowledge distillation for image super-resolution, in JAX/Flax.
 
-`kdsr.config`, `kdsr.train`, `kdsr.load`, `kdsr.evaluate`, `kdsr.upscale`, `kdsr.export` and `kdsr.report` are what the commands do
-(kdsr.api); `kdsr.losses` are functions of arrays that need jax and numpy only. Nothing is imported before it is used.
+`kdsr.config`, `kdsr.train`, `kdsr.load`, `kdsr.evaluate`, `kdsr.upscale`, `kdsr.teach`, `kdsr.compare`, `kdsr.export` and
+`kdsr.report` are what the commands do (kdsr.api); `kdsr.losses` are functions of arrays that need jax and numpy only. Nothing is
+imported before it is used.
 """
 
 import importlib

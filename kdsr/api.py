@@ -6,6 +6,8 @@
     student = kdsr.load('runs/mine')                      # a function of images, [B, h, w, 3] in [0, 1]
     rows = kdsr.evaluate('runs/mine', ['Set5', 'Set14'])
     large = kdsr.upscale(photo, model='runs/mine')        # or paths, with out='large'
+    kdsr.teach('net.pth', 'photos', 'taught')             # the pictures that another network makes, to train on
+    scores = kdsr.compare('photos', ['net.pth', 'runs/mine'], 'compared')
     cards = kdsr.export('runs/mine', ['tflite'], 'files')
     text = kdsr.report(['runs'], 'reports')
 
@@ -87,12 +89,11 @@ def evaluate(model, data, *, scale=(), protocol='y8', lpips='', niqe=False, fd=(
     from kdsr import commands, console
     from kdsr import evaluate as scoring
 
-    several = lambda value: (value,) if isinstance(value, str | int | pathlib.Path) else tuple(value)
     commands.cache()
     with console.told(say):
-        options = {'scale': several(scale), 'protocol': protocol, 'lpips_by': lpips, 'with_niqe': niqe, 'ensemble': self_ensemble}
-        options['fd'] = several(fd) if fd else ()
-        found, _ = scoring.run(model, [str(path) for path in several(data)], **options)
+        options = {'scale': tuple(listed(scale)), 'fd': tuple(listed(fd)) if fd else ()}
+        options |= {'protocol': protocol, 'lpips_by': lpips, 'with_niqe': niqe, 'ensemble': self_ensemble}
+        found, _ = scoring.run(model, [str(path) for path in listed(data)], **options)
     named = [name.rpartition('/x') for name in found]
     return [{'set': set_name, 'scale': int(s), **scores} for (set_name, _, s), scores in zip(named, found.values(), strict=True)]
 
@@ -123,9 +124,8 @@ def upscale(images, out=None, *, model='light_x4', say=print, progress=None, **o
         return large.reshape(large.shape[: image.ndim])
     if not out:
         raise ValueError('paths need out=FOLDER; an array gives an array')
-    several = [images] if isinstance(images, str | pathlib.Path) else list(images)
     with console.told(say):
-        done, failed = enlarging.run([str(path) for path in several], out, model=model, **options)
+        done, failed = enlarging.run([str(path) for path in listed(images)], out, model=model, **options)
     if failed:
         raise ValueError(f'{len(failed)} of {len(done) + len(failed)} could not be enlarged: {reprlib.repr(failed)}')
     return done
@@ -136,11 +136,53 @@ def is_image(images):
     return hasattr(images, '__array_interface__') or hasattr(images, '__array__')
 
 
+def teach(teacher, data, out, *, say=print, made_in='', layout='', scale=None, **options):
+    """Lets a teacher enlarge pictures once; {folder written: (pictures, [(name, why) of those left out])}.
+
+    Args:
+      teacher: export, run, shipped model, or a file of another framework; with `made_in`, a folder of its pictures, any name.
+      data: a folder of pictures or several. out: the folder of what is taught; of several that of their folders.
+      layout, scale: as of `kdsr.teachers.opened`. **options: of `kdsr.teachers.taught.Options`: degrade, patches, size, seed, ...
+
+    Raises FileNotFoundError, ValueError, ModuleNotFoundError where there is no such teacher, picture or package.
+    """
+    from kdsr import commands, console
+    from kdsr import teach as teaching
+    from kdsr.teachers import taught
+
+    commands.cache()
+    folders, chosen = [str(path) for path in listed(data)], taught.Options(**options)
+    with console.told(say):
+        return teaching.run(str(teacher), folders, out, made_in=made_in, layout=layout, scale=scale, options=chosen)
+
+
+def compare(pictures, models, out, *, say=print, **options):
+    """Models side by side on pictures, in the new folder `out`; {model: {column: value}}, bicubic first.
+
+    Args:
+      pictures: files or folders, one or several. models: as of `teach`; the first is the teacher of the others.
+      **options: of `kdsr.compare.run`: side, crop, lpips_by.
+
+    Raises what `teach` raises.
+    """
+    from kdsr import commands, console
+    from kdsr import compare as comparing
+
+    commands.cache()
+    with console.told(say):
+        return comparing.run([str(p) for p in listed(pictures)], [str(m) for m in listed(models)], out, **options)
+
+
+def listed(value):
+    """A list of what may be one."""
+    return [value] if isinstance(value, str | int | pathlib.Path) else list(value)
+
+
 def export(model, to, out, *, say=print, **options):
     """Writes a network as files for other runtimes, each run after writing and compared with JAX; returns their cards.
 
     Args:
-      model: as of `load`. to: formats, of savedmodel, tflite, stablehlo, onnx, torch. out: folder.
+      model: as of `load`. to: formats, of savedmodel, tflite, stablehlo, onnx, ncnn, torch. out: folder.
       **options: of `kdsr.export.run`: name, scale, size, dynamic, white, overwrite, `options=kdsr.export.Options(...)`.
 
     Raises ValueError naming what could not be written, and what `load` raises.
@@ -149,7 +191,7 @@ def export(model, to, out, *, say=print, **options):
     from kdsr import export as exporting
 
     with console.told(say):
-        cards, failures = exporting.run(model, [to] if isinstance(to, str) else list(to), out, **options)
+        cards, failures = exporting.run(model, listed(to), out, **options)
     if failures:
         raise ValueError(f'not written: {"; ".join(f"{name}: {why}" for name, why in failures)}')
     return cards
@@ -159,4 +201,4 @@ def report(runs, out, **options):
     """Writes a report of runs into the folder `out` and returns its text; runs and options: of `kdsr.report.report`."""
     from kdsr import report as reporting
 
-    return reporting.report([runs] if isinstance(runs, str | pathlib.Path) else list(runs), out, **options)[0]
+    return reporting.report(listed(runs), out, **options)[0]

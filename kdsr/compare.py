@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from kdsr import commands, console, cost, document, evaluate, sheets, teachers, writers
+from kdsr import commands, console, cost, document, evaluate, named, sheets, teachers, writers
 from kdsr.crops import hardest
 from kdsr.data import benchmarks, layouts
 from kdsr.data.images import read_rgb
@@ -188,6 +188,9 @@ def main(argv):
     found = run(argv[1:], flag.models, flag.out, side=flag.side, crop=flag.crop, lpips_by=flag.lpips)
     print(writers.table(*shown(found)))
     print(f'{pathlib.Path(flag.out) / "index.html"}: {NOTE}')
+
+
+named.function_too(__name__)
 
 
 if __name__ == '__main__':

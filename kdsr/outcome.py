@@ -50,6 +50,11 @@ class Outcome:
         folders = filter(None, config.benchmarks.split(','))
         sets = {'validation': examples, **benchmarks.sets(folders, config.scale, taken=['validation'])}
         self.sets = {k: evaluate.scorable(v, config.scale, k, lpips=config.lpips) for k, v in sets.items()}
+        if config.ema_decay and config.steps * (1 - config.ema_decay) < 3:
+            long = f'averages over about {1 / (1 - config.ema_decay):.0f} steps'
+            writers.say(
+                f'config.ema_decay={config.ema_decay} {long}, the run has {config.steps}: much of its first weights remains'
+            )
         self.student = exports.upscaler(nets['student'].module, None)
         self.check_images()
         self.others = {'bicubic': evaluate.bicubic(config.scale)}

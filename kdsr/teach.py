@@ -16,7 +16,7 @@ import pathlib
 
 from absl import flags
 
-from kdsr import commands, console, teachers
+from kdsr import commands, console, named, teachers
 from kdsr.data import layouts
 from kdsr.paths import expanded
 from kdsr.teachers import made, taught
@@ -93,6 +93,9 @@ def main(argv):
     for folder, (count, skipped) in run(argv[1], flag.data, flag.out, **options).items():
         more = f', {len(skipped)} left out' if skipped else ''
         print(f'{folder}: {count} pictures{more}')
+
+
+named.function_too(__name__)
 
 
 if __name__ == '__main__':

@@ -82,6 +82,15 @@ def test_report_and_export(trained, tmp_path):
     assert (tmp_path / 'files' / card['file']).is_file()
 
 
+def test_a_teachers_pictures_and_models_beside_each_other(trained, tmp_path):
+    tiny.folder(tmp_path / 'photos', count=2)
+    told = []
+    found = kdsr.teach(trained[0], tmp_path / 'photos', tmp_path / 'taught', say=told.append, patches=1, size=48)
+    assert found == {tmp_path / 'taught': (2, [])} and len(list((tmp_path / 'taught' / 'HR').iterdir())) == 2 and told
+    scores = kdsr.compare(tmp_path / 'photos', [trained[0]], tmp_path / 'compared', say=None, lpips_by='')
+    assert list(scores) == ['bicubic', str(trained[0])] and (tmp_path / 'compared' / 'index.html').is_file()
+
+
 def test_configs_by_spec_and_fields():
     config = kdsr.config('fakd:smoke', steps=9, method__alpha=0.25, student__args={'blocks': 3}, optimizer__milestones=(1, 2))
     assert (config.name, config.steps, config.method.alpha) == ('fakd_smoke', 9, 0.25)

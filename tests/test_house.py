@@ -78,7 +78,20 @@ ALLOWED = {
     'main': {'commands', 'peers', 'settings', 'stages', 'writers'},
     'manual': {'meanings', 'methods', 'optim', 'recipes', 'settings', 'stages'},
     'meanings': set(),
-    'api': {'commands', 'evaluate', 'export', 'models', 'report', 'settings', 'stages', 'tiling', 'upscale'},
+    'api': {
+        'commands',
+        'compare',
+        'evaluate',
+        'export',
+        'models',
+        'report',
+        'settings',
+        'stages',
+        'teach',
+        'teachers',
+        'tiling',
+        'upscale',
+    },  # fmt: skip
     '__main__': set(),
     '__init__': {'api'},
 }
