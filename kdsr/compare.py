@@ -106,7 +106,8 @@ def rows(examples, made, teacher, scale, side):
         top, left, _ = hardest(one.lr, made[teacher][one.name], scale, window)
         at = functools.partial(_window, top=top, left=left, side=window)
         panels = [('picture', at(one.lr, 1).repeat(scale, 0).repeat(scale, 1))]
-        panels += [(name, at(images[one.name], scale)) for name, images in made.items()]
+        called = labels(made)
+        panels += [(called[name], at(images[one.name], scale)) for name, images in made.items()]
         panels += [('truth', at(one.hr, scale))] if one.hr is not None else []
         found.append((one.name, panels))
     return found
@@ -146,7 +147,8 @@ def run(paths, names, out, *, side=256, crop=64, lpips_by='alex'):
     found, made = ({name: values[name] for name in order} for values in (found, made))
     with written(out, several=True) as part:
         part.mkdir(parents=True)
-        title = f'{len(examples)} pictures, x{scale}; teacher: {names[0]}'
+        called = labels(names)
+        title = f'{len(examples)} picture{"s" * (len(examples) > 1)}, x{scale}; teacher: {called[names[0]]}'
         sheets.comparison(rows(examples, made, names[0], scale, crop), part / 'sheet.png', title=title)
         (part / 'compared.json').write_text(json.dumps(found, indent=1) + '\n')
         (part / 'index.html').write_text(page(title, found, (part / 'sheet.png').read_bytes()))
@@ -156,7 +158,14 @@ def run(paths, names, out, *, side=256, crop=64, lpips_by='alex'):
 def shown(found):
     """(rows, columns) of the table: dicts with the model's name, and the formats of the columns that any of them has."""
     columns = {k: f for k, f in COLUMNS.items() if k == 'model' or any(k in values for values in found.values())}
-    return [{'model': name, **values} for name, values in found.items()], columns
+    called = labels(found)
+    return [{'model': called[name], **values} for name, values in found.items()], columns
+
+
+def labels(names):
+    """{name: what a table says}: of long paths the last two parts, where that tells them apart."""
+    short = {name: '/'.join(pathlib.PurePath(name).parts[-2:]) for name in names}
+    return short if len(set(short.values())) == len(short) else {name: name for name in names}
 
 
 def page(title, found, sheet):
