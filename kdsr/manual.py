@@ -10,7 +10,10 @@ import sys
 from kdsr import meanings, methods, optim, recipes, settings
 
 # blocks that one line explains
-WHOLE = ('student.args', *(f'method.{name}' for name in ('discriminator', 'wide', 'deep', 'content', 'look', 'growth', 'r1')))
+WHOLE = (
+    'student.args',
+    *(f'method.{name}' for name in ('discriminator', 'wide', 'deep', 'content', 'look', 'growth', 'r1', 'features', 'history')),
+)
 
 
 def meaning(path, method):

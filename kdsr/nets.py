@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdsr import console, models
+from kdsr import console, fields, models
 from kdsr.models import exports
 from kdsr.types import Trained
 
@@ -96,3 +96,30 @@ def teacher_image(cfg):
         return (lambda ctx: ctx.batch.extra['teacher']), {}
     network = teacher(cfg)
     return (lambda ctx: network.module.apply(ctx.frozen['teacher'], ctx.batch.lr)[0]), network.variables
+
+
+def teacher_images(cfg, others, joined):
+    """`teacher_image` of several teachers as one: `cfg.teacher` and `others`, exports joined by commas.
+
+    joined: 'mean' of their images, or 'best': at each pixel the one that is nearest to the truth. ValueError naming a field.
+    """
+    fields.chosen('config.method.joined', joined, ('mean', 'best'))
+    draw, variables = teacher_image(cfg)
+    if not others:
+        return draw, variables
+    paths = [path.strip() for path in others.split(',')]
+    try:
+        more = [models.load(path, dtype=cfg.dtype, scale=cfg.scale) for path in paths]
+    except (FileNotFoundError, ValueError) as e:
+        raise type(e)(f'config.method.teachers: {e}') from e
+
+    def several(ctx):
+        own, *rest = ctx.frozen['teacher']
+        first = draw(ctx._replace(frozen={**ctx.frozen, 'teacher': own}))
+        found = jnp.stack([first, *(net.module.apply(v, ctx.batch.lr)[0] for net, v in zip(more, rest, strict=True))])
+        if joined == 'mean':
+            return found.mean(0)
+        nearest = jnp.abs(found - ctx.batch.hr).sum(-1, keepdims=True).argmin(0, keepdims=True)
+        return jnp.take_along_axis(found, nearest, 0)[0]
+
+    return several, [variables, *(net.variables for net in more)]

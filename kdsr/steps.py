@@ -107,6 +107,33 @@ def players(losses, optimisers, *, ema_decay=0.0):
     return step
 
 
+def consecutive(cfg, *losses):
+    """A step of the student alone with an update for each of `losses` (as of `players`), on the same batch.
+
+    Each update is by the sum of all gradients so far, each taken where its turn came: code that never clears gradients between does
+    so. Averages move once. The rate counts updates, as many a step as there are losses.
+    """
+    rule = optim.make(cfg.optimizer, len(losses) * cfg.steps)
+
+    def step(state, frozen, batch, axis=None):
+        net, total, value, metrics = state.nets['student'], None, 0.0, {}
+        ctx = Ctx(batch, frozen, {'student': net.vars}, jax.random.fold_in(state.key, state.step), state.step, axis)
+        average = (lambda tree: jax.lax.pmean(tree, axis)) if axis else (lambda tree: tree)
+        rate = {'learning_rate/student': rule.rate(net.opt)}
+        for one in losses:
+            values, (moved, parts), found = gradients(lambda params, one=one: one(params, ctx), {'student': net.params})
+            gradient = average(found['student'])
+            total = gradient if total is None else jax.tree.map(jnp.add, total, gradient)
+            updates, opt = rule.update(total, net.opt, net.params)
+            net = Net(optax.apply_updates(net.params, updates), average(moved.get('student', net.vars)), opt)
+            value, metrics = value + values['student'], metrics | parts
+        metrics |= {'loss/student': value, 'grad_norm/student': optax.global_norm(total)}
+        ema = {name: optax.incremental_update(net.params, old, 1.0 - cfg.ema_decay) for name, old in state.ema.items()}
+        return TrainState(state.step + 1, state.key, {'student': net}, ema), {**average(metrics), **rate}
+
+    return step
+
+
 def gradients(losses, params):
     """(values, aux, {net: gradient of its own loss}) of `losses(params) -> ({net: scalar}, aux)`.
 

@@ -137,7 +137,7 @@ def test_help_names_every_recipe_and_word(file):
 
 def test_every_arm_of_every_study_is_a_run_of_its_file():
     studies = [found for f in FILES if 'STUDY' in (found := settings.executed(str(f)))]
-    assert len(studies) == 5
+    assert len(studies) == 6
     for found in studies:
         study = found['STUDY']
         assert study.against in study.arms and set(study.default) <= set(study.arms)
