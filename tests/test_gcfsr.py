@@ -129,7 +129,7 @@ def test_a_file_of_gcfsr_is_found_converted_and_used(tmp_path):
     assert network(np.full((1, 8, 8, 3), 0.5, np.float32)).shape == (1, 64, 64, 3)
     with pytest.raises(ValueError, match=r'takes images of 8x8x3, not \(16, 16, 3\)'):
         network(np.zeros((1, 16, 16, 3), np.float32))
-    with pytest.raises(ValueError, match=r'net \(gcfsr\) enlarges images of 16x16 alone'):
+    with pytest.raises(ValueError, match=r"net' \(gcfsr\) enlarges images of 16x16 alone"):
         upscale.run([str(tmp_path)], tmp_path / 'large', model=tmp_path / 'net')
 
 
