@@ -52,7 +52,7 @@ def filter_stderr():
     """Has a small process (kdsr.quiet) pass this one's stderr on; it ends with this one."""
     sys.stderr.flush()
     reader = subprocess.Popen(
-        [sys.executable, quiet.__file__],
+        [sys.executable, '-P', quiet.__file__],
         stdin=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for this process alone
     )

@@ -124,16 +124,16 @@ def test_the_three_tasks_of_the_readme_to_the_letter(desk):
     """In smoke sizes: four steps of training, and StableHLO where TensorFlow is not installed."""
     section = README.partition('## Three tasks')[2].partition('```pycon')[0]
     lines = [line for block in re.findall(r'```\n(.*?)```', section, re.S) for line in block.splitlines()]
-    assert len(lines) == 6
+    assert len(lines) == 7
     for line in lines:
         words = shlex.split(line)
         if words[1] == 'train':
             words += [f'--config.{k}=4' for k in ('steps', 'eval_every', 'save_every', 'batch_size')] + ['--config.patch=16']
         if words[1] == 'export' and not importlib.util.find_spec('tensorflow'):
-            words = [w.replace('tflite', 'stablehlo') for w in words]
+            words = [w.replace('tflite,ncnn', 'stablehlo') for w in words]
         command(*words, cwd=desk)
     assert (desk / 'large' / 'photo_x4.jpg').is_file() and len(list((desk / 'large').glob('*.png'))) == 3
-    assert (desk / 'runs' / 'small' / 'export' / 'student').is_dir() and list((desk / 'phone').glob('small_x4*'))
+    assert (desk / 'runs' / 'light' / 'export' / 'student').is_dir() and list((desk / 'phone').glob('light_x4*'))
 
 
 @pytest.mark.slow

@@ -79,6 +79,5 @@ def make(cfg):
             parts |= game.seen
         return found, (moved, parts)
 
-    return steps.method(
-        cfg, losses, {'student': student, **dict.fromkeys(judges, disc)}, {'features': features, 'teacher': teacher}
-    )
+    frozen = {'features': features} | ({'teacher': teacher} if draw else {})
+    return steps.method(cfg, losses, {'student': student, **dict.fromkeys(judges, disc)}, frozen)
