@@ -102,6 +102,7 @@ def with_method(config, technique):
     }
     teacher = recipes.block(
         name='teacher',
+        export='latest',  # validation shows it LR, which it never sees
         steps=half,
         student_init='',
         teacher='',

@@ -14,7 +14,7 @@ Words choose the student by what it may cost, and the losses by what the teacher
     looks                        L1, features and a critic as large as the student, all of the teacher's picture: GANs
 
 Set --config.scale to the teacher's where it is not 4 (1: a teacher that restores), and --config.method.w_truth=0 where the truth is
-unknown. Twice as many steps are about as much better as twice as many weights: tiny students are quick, give them more.
+unknown.
 """
 
 from kdsr import recipes
@@ -61,7 +61,12 @@ def staged(config, student, aim):
     """`config`, of which two thirds are by L1 alone where the aim is `looks`: they make the student's colours and edges."""
     if aim == 'looks':
         first = recipes.block(name='l1', method=fidelity() | {'w_truth': 0.0}, export='best', steps=2 * config.steps // 3)
-        second = recipes.block(name='looks', student_init='stage:l1/student', steps=config.steps - first.steps)
+        second = recipes.block(
+            name='looks',
+            student_init='stage:l1/student',
+            steps=config.steps - first.steps,
+            optimizer=recipes.adam(2e-4, b2=0.99, schedule='cosine', final_rate=0.1, warmup=25),  # as photo_x4's
+        )
         config.method, config.stages = looks(CRITICS[student]), (first, second)
         config.export = 'latest'  # PSNR does not choose a GAN
     return config

@@ -48,11 +48,15 @@ def join(coordinator, processes, process, timeout=100):
         jax.distributed.initialize(**limits)
 
 
+# -P: kdsr's folder on the path would put its types.py before the standard library's
+READER = (sys.executable, '-P', quiet.__file__)
+
+
 def filter_stderr():
     """Has a small process (kdsr.quiet) pass this one's stderr on; it ends with this one."""
     sys.stderr.flush()
     reader = subprocess.Popen(
-        [sys.executable, '-P', quiet.__file__],
+        READER,
         stdin=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for this process alone
     )

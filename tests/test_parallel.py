@@ -143,6 +143,12 @@ def test_two_processes_train_one_model_save_and_resume(room):
     assert largest_difference(first, weights(room / 'halves' / 'weights_0.npz')) == 0.0
 
 
+def test_the_reader_of_stderr_starts_where_nothing_is_imported_before_it():
+    program, *rest = peers.READER
+    done = subprocess.run([program, '-S', *rest], input=b'one line\n', capture_output=True, check=True, timeout=60)
+    assert done.stderr == b'one line\n'
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('lost', [0, 1])
 def test_a_lost_process_ends_the_other_in_one_line(room, tmp_path, lost):
@@ -164,7 +170,10 @@ def test_a_lost_process_ends_the_other_in_one_line(room, tmp_path, lost):
     finally:
         for process in both:
             process.kill()
-    said = (tmp_path / f'{1 - lost}.log').read_text()
+    log, deadline = tmp_path / f'{1 - lost}.log', time.time() + 30
+    while quiet.LOST not in log.read_text() and time.time() < deadline:  # the reader of its stderr outlives it by a moment
+        time.sleep(0.05)
+    said = log.read_text()
     assert said.count(quiet.LOST) == 1 and 'Traceback' not in said and '***' not in said
     assert list((tmp_path / 'run' / 'resume').glob('[0-9]*'))
 

@@ -15,7 +15,6 @@ from kdsr.export import jobs, program, torch_graph
 
 TITLE, PRECISIONS = 'ncnn', ('float32', 'float16')
 PACKAGES = ('torch', 'pnnx', 'ncnn')
-GATES = {'float32': (program.TOLERANCE, 'max'), 'float16': (0.05, 'max')}  # as tflite's
 REMEDY = "`pip install 'kdsr[ncnn]'` brings it"
 # what Real-ESRGAN-ncnn-vulkan and upscayl call the image that goes in and the one that comes out
 NAMES = {'in0': 'data', 'out0': 'output'}
@@ -25,7 +24,7 @@ def plan(made, options):
     """A job for each of `options.ncnn`, a folder of two files."""
     tools = [jobs.need(name, REMEDY) for name in PACKAGES]
     make = lambda precision: functools.partial(write, made, precision == 'float16', *tools)
-    return [jobs.Job(f'{made.name}_{p}_ncnn', make(p), PACKAGES, *GATES[p]) for p in options.ncnn]
+    return [jobs.Job(f'{made.name}_{p}_ncnn', make(p), PACKAGES, *program.GATES[p]) for p in options.ncnn]
 
 
 def write(made, half, torch, pnnx, ncnn, path):

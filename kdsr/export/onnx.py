@@ -17,7 +17,6 @@ REMEDY = (
 )
 OPSET = 17  # old enough for tools that bring a runtime of their own
 TITLE, PRECISIONS = 'ONNX', ('float32', 'int8')
-GATES = {'float32': (program.TOLERANCE, 'max'), 'int8': (0.1, 'mean')}  # as tflite's
 
 
 def plan(made, options):
@@ -25,7 +24,7 @@ def plan(made, options):
     tools = [jobs.need(name, REMEDY) for name in PACKAGES]
     make = lambda precision: functools.partial(WRITERS[precision], made, options, *tools)
     name = lambda precision: f'{made.name}.onnx' if precision == 'float32' else f'{made.name}_{precision}.onnx'
-    return [jobs.Job(name(p), make(p), PACKAGES, *GATES[p]) for p in options.onnx]
+    return [jobs.Job(name(p), make(p), PACKAGES, *program.GATES[p]) for p in options.onnx]
 
 
 def write(made, options, jax2onnx, onnx, runtime, path):

@@ -11,6 +11,8 @@ from kdsr.data import sources
 from kdsr.models import exports, layers
 
 TOLERANCE = 1e-4  # what float32 files may differ from JAX, of white
+# Only float32 is held to JAX; the other two must not be nonsense, and their cards say how far they are off.
+GATES = {'float32': (TOLERANCE, 'max'), 'float16': (0.05, 'max'), 'int8': (0.1, 'mean')}
 
 
 @dataclasses.dataclass

@@ -13,8 +13,6 @@ from kdsr.export import calibration, jobs, program, savedmodel
 
 TITLE, PRECISIONS = 'TFLite', ('float32', 'float16', 'int8')
 PACKAGES = (*savedmodel.PACKAGES, 'ai-edge-litert')
-# Only float32 is held to JAX; the other two must not be nonsense, and their cards say how far they are off.
-GATES = {'float32': (program.TOLERANCE, 'max'), 'float16': (0.05, 'max'), 'int8': (0.1, 'mean')}
 RUNS = 10  # whose median is the latency
 PATIENCE = 30  # seconds after which no further run is begun
 READ = """\
@@ -30,7 +28,7 @@ def plan(made, options):
     """A job for each of `options.precisions`."""
     tools = (*savedmodel.tensorflow(), jobs.need('ai_edge_litert.interpreter', savedmodel.REMEDY))
     make = lambda precision: functools.partial(write, made, options, tools, precision)
-    return [jobs.Job(f'{made.name}_{p}.tflite', make(p), PACKAGES, *GATES[p]) for p in options.precisions]
+    return [jobs.Job(f'{made.name}_{p}.tflite', make(p), PACKAGES, *program.GATES[p]) for p in options.precisions]
 
 
 def write(made, options, tools, precision, path):

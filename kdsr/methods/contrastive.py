@@ -12,7 +12,6 @@ teacher, trained with it; here they are two networks.
 """
 
 import jax
-import jax.numpy as jnp
 
 from kdsr import consistency, fields, history, models, nets, steps
 from kdsr.losses import contrastive, pixel
@@ -90,6 +89,6 @@ def make(cfg):
             loss += m.w_contrast * parts['contrast']
         return {'student': loss}, ({'student': moved}, parts)
 
-    frozen = {'teacher': teacher.variables, 'features': jax.tree.map(jnp.asarray, variables)}
+    frozen = {'teacher': teacher.variables, 'features': variables}
     method = steps.method(cfg, losses, {'student': student}, frozen)
     return history.remembering(method, m.history) if slow else method

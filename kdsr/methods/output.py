@@ -40,8 +40,9 @@ def unread(cfg):
     found = {} if m.w_wavelet else {'method.levels': 'method.w_wavelet=0 leaves the wavelet term out'}
     found |= {} if m.teachers else {'method.joined': 'method.teachers is empty: there is one'}
     found |= critics.content_unread(m) | {f'method.{name}': f'method.w_adv={m.w_adv} trains without a critic' for name in names}
-    if not m.w_pixel and not m.w_truth:
-        found |= dict.fromkeys(('method.pixel', 'method.pixel_range'), 'method.w_pixel and w_truth are 0: there is no pixel term')
+    if not (m.w_pixel or m.w_truth):
+        names = ('method.pixel',) if m.w_wavelet else ('method.pixel', 'method.pixel_range')
+        found |= dict.fromkeys(names, 'method.w_pixel and w_truth are 0: there is no pixel term')
     return found
 
 
