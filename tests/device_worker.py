@@ -1,6 +1,8 @@
 """Run by test_parallel in processes of their own, since the number of devices is fixed when jax starts.
 
-device_worker.py steps ROOM OUT | restore ROOM OUT | main ROOM WORKDIR STEPS PORT INDEX, with TINY=fakd or another of tiny.CONFIGS
+device_worker.py steps ROOM OUT | several ROOM OUT | restore ROOM OUT | main ROOM WORKDIR STEPS PORT INDEX
+
+with TINY=fakd or another of tiny.CONFIGS; `several` takes names with commas.
 """
 
 import json
@@ -31,12 +33,12 @@ def ones():
     return int(metrics['ones'])
 
 
-def built(room):
+def built(room, name=None):
     """(config, method, placed state, placed frozen, batches)"""
     from kdsr import methods, parallel
     from kdsr.types import Batch
 
-    config = tiny.CONFIGS[os.environ.get('TINY', 'fakd')](room)
+    config = tiny.CONFIGS[name or os.environ.get('TINY', 'fakd')](room)
     method = methods.make(config)
     rng = np.random.default_rng(0)
     batches = [Batch(rng.random((8, 16, 16, 3), np.float32), rng.random((8, 32, 32, 3), np.float32)) for _ in range(3)]
@@ -84,6 +86,21 @@ def steps(room, out):
     }
 
 
+def several(room, out):
+    """The weights of several methods before and after three steps."""
+    from kdsr import parallel
+
+    out.mkdir(exist_ok=True)
+    for name in os.environ['TINY'].split(','):
+        _, method, state, frozen, batches = built(room, name)
+        save_weights(out / f'{name}_before.npz', state.nets)
+        step = parallel.pmapped(method.step)
+        for batch in batches:
+            state, _ = step(state, frozen, parallel.shard(batch))
+        save_weights(out / f'{name}.npz', state.nets)
+    return {'devices': jax.device_count()}
+
+
 def restore(room, out):
     from kdsr import checkpoints
 
@@ -122,7 +139,6 @@ def main(room, workdir, total, port, index):
 
 
 if __name__ == '__main__':
-    name, *rest = sys.argv[1:]
-    room, out, *numbers = rest
-    facts = {'steps': steps, 'restore': restore, 'main': main}[name](pathlib.Path(room), pathlib.Path(out), *map(int, numbers))
-    print(json.dumps(facts))
+    name, room, out, *numbers = sys.argv[1:]
+    mode = {'steps': steps, 'several': several, 'restore': restore, 'main': main}[name]
+    print(json.dumps(mode(pathlib.Path(room), pathlib.Path(out), *map(int, numbers))))

@@ -9,7 +9,7 @@ import optax
 import pytest
 import tiny
 
-from kdsr import compiled, consistency, history, methods, models, nets, recipes, stages
+from kdsr import compiled, consistency, history, methods, models, nets, parallel, recipes, stages
 from kdsr.losses import contrastive, wavelet
 from kdsr.models import bicubic, exports, privileged_encoder
 from kdsr.types import Batch, Ctx
@@ -193,17 +193,7 @@ def test_the_strided_convolution_is_jaxs(s):
 
 
 def test_pisr_in_two_stages_leaves_the_student_and_the_encoder(room, tmp_path):
-    cfg = config(room, 'pisr')
-    cfg.stages = (
-        recipes.block(name='teacher', method={'name': 'pisr', 'role': 'teacher'}),
-        recipes.block(
-            name='student',
-            student_init='stage:teacher/student',
-            teacher='stage:teacher/student',
-            method={'name': 'pisr', 'role': 'student', 'encoder': 'stage:teacher/encoder'},
-        ),
-    )
-    del cfg.teacher
+    cfg = tiny.pisr(room)
     stages.run(cfg, tmp_path)
     assert sorted(p.name for p in (tmp_path / 'teacher/export').iterdir()) == ['encoder', 'student']
     assert [p.name for p in (tmp_path / 'student/export').iterdir()] == ['student']
@@ -240,3 +230,27 @@ def test_several_teachers_are_one(room, batch, joined):
     np.testing.assert_allclose(metrics['l1'], l1(student(batch.lr), expected), rtol=1e-4)
     with pytest.raises(FileNotFoundError, match='config.method.teachers'):
         methods.make(config(room, 'output', teachers='nowhere'))
+
+
+# All of them
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', [*(name for name in tiny.AFTER_FAKD if 'pisr' not in name), 'two stages'])
+def test_stopped_and_gone_on_with_equals_uninterrupted(room, tmp_path, name, monkeypatch):
+    """Also in the middle of PISR's second stage: bit for bit, with the slow copy of the student and the averaged weights."""
+    cfg = tiny.pisr(room) if name == 'two stages' else tiny.CONFIGS[name](room)
+    cfg.ema_decay, cfg.steps = 0.9, 6
+    stages.run(cfg, tmp_path / 'whole')
+    asked = []  # once per step, of all stages
+    monkeypatch.setattr(
+        parallel, 'stop_requested', lambda step, flagged: asked.append(step) or len(asked) == (9 if 'stages' in cfg else 3)
+    )
+    with pytest.raises(SystemExit, match='143'):
+        stages.run(cfg, tmp_path / 'halves')
+    stages.run(cfg, tmp_path / 'halves')
+    files = [p.relative_to(tmp_path / 'whole') for p in (tmp_path / 'whole').rglob('weights.safetensors')]
+    files += [p.relative_to(tmp_path / 'whole') for p in (tmp_path / 'whole').rglob('metrics.jsonl')]
+    assert len(files) >= 3
+    for file in files:
+        assert (tmp_path / 'whole' / file).read_bytes() == (tmp_path / 'halves' / file).read_bytes(), file

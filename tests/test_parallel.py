@@ -69,6 +69,17 @@ def test_eight_devices_equal_one(room, method, one_and_eight):
     assert largest_difference(one, eight) < 1e-5
 
 
+@pytest.mark.slow
+def test_what_came_after_fakd_on_eight_devices_equals_one(room):
+    """DUKD with one update and with two, contrastive of history and of bicubic images, both stages of PISR, the wavelet term."""
+    tiny.informed(room)  # writes the encoder, which both read
+    both = [start('several', room, room / f'after{n}', devices=n, TINY=','.join(tiny.AFTER_FAKD)) for n in (1, 8)]
+    assert [finish(p)['devices'] for p in both] == [1, 8]
+    for name in tiny.AFTER_FAKD:
+        before, one, eight = (weights(room / f) for f in (f'after1/{name}_before.npz', f'after1/{name}.npz', f'after8/{name}.npz'))
+        assert largest_difference(one, before) > 1e-4 and largest_difference(one, eight) < 1e-5, name
+
+
 def test_replicas_are_equal_and_old_states_donated(method, one_and_eight):
     unread = (
         8 if method in ('unet', 'sdakd') else 0

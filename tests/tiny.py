@@ -167,7 +167,51 @@ def data_free(room, **values):
     return tiny
 
 
+def after_fakd(room, name, **method):
+    """A x2 run of what came after FAKD; `method`: fields of its block that differ."""
+    found = config(room / 'images', room / 'teacher', student=recipes.model('srvgg', features=6, blocks=1))
+    found.optimizer = recipes.adam(1e-2, name='sgd')
+    features = {'features': {'network': str(room / 'vgg'), 'taps': 'relu1_2'}} if name == 'contrastive' else {}
+    found.method = {'name': name, **features, **method}
+    return found
+
+
+def pisr(room):
+    """PISR's two stages, its teacher by its own network."""
+    found = after_fakd(room, 'pisr')
+    del found.teacher
+    teacher = {'student_init': 'stage:teacher/student', 'teacher': 'stage:teacher/student'}
+    found.stages = (
+        recipes.block(name='teacher', method={'name': 'pisr', 'role': 'teacher'}),
+        recipes.block(name='student', method={'name': 'pisr', 'role': 'student', 'encoder': 'stage:teacher/encoder'}, **teacher),
+    )
+    return found
+
+
+def informed(room):
+    """The second stage of PISR alone, by a teacher of the student's architecture and an untrained encoder, in `room`/encoder."""
+    import jax
+
+    encoder = {'scale': 2, 'channels': 3}
+    variables = models.init(models.build('privileged_encoder', **encoder), jax.random.key(3), np.zeros((1, 16, 16, 3), np.float32))
+    if not (room / 'encoder').exists():
+        exports.save(room / 'encoder', name='privileged_encoder', args=encoder, variables=variables)
+    found = after_fakd(room, 'pisr', role='student', encoder=str(room / 'encoder'), w_information=1e-3)
+    found.student = recipes.model('edsr', blocks=3, features=12)
+    return found
+
+
+AFTER_FAKD = {
+    'dukd': lambda room: after_fakd(room, 'dukd'),
+    'dukd_two': lambda room: after_fakd(room, 'dukd', updates='two'),
+    'contrastive': lambda room: after_fakd(room, 'contrastive', history={'every': 2, 'share': 0.9}),
+    'csd': lambda room: after_fakd(room, 'contrastive', negatives='bicubic', count=3, w_changed=0.0),
+    'wavelet': lambda room: after_fakd(room, 'output', w_wavelet=1.0, levels=1),
+    'pisr': lambda room: after_fakd(room, 'pisr', role='teacher'),
+    'pisr_student': informed,
+}
 CONFIGS = {
+    **AFTER_FAKD,
     'data_free': data_free,
     'fakd': lambda room: config(room / 'images', room / 'teacher'),
     'srgan_kd': gan,

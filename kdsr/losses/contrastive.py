@@ -1,6 +1,6 @@
 """Contrastive distillation: near to the teacher's image, in features, compared with how far from worse images."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 from jax.typing import ArrayLike
@@ -12,12 +12,20 @@ EPS = 1e-7
 
 
 def ratio(
-    student: Features, teacher: Features, negatives: Sequence[Features], *, weights: Features | None = None, eps: float = EPS
+    student: Features,
+    teacher: Features,
+    negatives: Sequence[Features],
+    *,
+    weights: Features | None = None,
+    eps: float = EPS,
+    mean: Callable[[jax.Array], jax.Array] = lambda x: x,
 ) -> jax.Array:
     """Weighted sum over features of mean|t - s| / (mean over values of sum_j |n_j - s| + eps).
 
-    0 where student and teacher are equal; further from the negatives is better. Examples do not couple, unless a negative is that
-    of one image for all (`[1, H, W, C]`), as CSD has it.
+    0 where student and teacher are equal; further from the negatives is better.
+
+    COUPLES THE EXAMPLES of the batch, both means are over all of them: on several devices pass `mean` over these
+    (`lambda x: jax.lax.pmean(x, axis)`). Gradients flow through it.
 
     Args:
       student: a list or a dict of features `[B, H, W, C]` of its images.
@@ -25,6 +33,7 @@ def ratio(
       negatives: one or more such lists or dicts, of images that the student shall leave behind; `[B, H, W, C]` or `[1, H, W, C]`.
       weights: likewise one number for each feature; None counts every one once.
       eps: what keeps the quotient finite.
+      mean: of a scalar over devices that share a batch.
 
     Returns:
       Scalar, at least float32, without a unit.
@@ -46,7 +55,7 @@ def ratio(
     total = 0.0
     for i, (s, t, w) in enumerate(zip(*map(jax.tree.leaves, (student, teacher, weights)), strict=True)):
         away = sum(far(one[i], s) for one in others)
-        total = total + w * pixel.l1(s, t) / (away + eps)
+        total = total + w * mean(pixel.l1(s, t)) / (mean(away) + eps)
     return total
 
 

@@ -71,7 +71,7 @@ def make(cfg):
         else:
             worse = seen(bicubic.enlarge(ctx.gather(ctx.batch.lr)[: m.count], cfg.scale))
             negatives = [jax.tree.map(lambda x, i=i: x[i : i + 1], worse) for i in range(len(jax.tree.leaves(worse)[0]))]
-        return contrastive.ratio(seen(sr), seen(tr), jax.lax.stop_gradient(negatives), weights=weights)
+        return contrastive.ratio(seen(sr), seen(tr), jax.lax.stop_gradient(negatives), weights=weights, mean=ctx.mean)
 
     def losses(params, ctx):
         taught = lambda x: teacher.module.apply(ctx.frozen['teacher'], x)[0]
