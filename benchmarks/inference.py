@@ -5,7 +5,7 @@
 
 teacher: RRDBNet with 23 blocks. student, released: the compressed ESRGAN with a pixel shuffle and as it was published. compact:
 SRVGGNetCompact with 16 convolutions. All x4, with random weights. With --model it is that network; --saved names files
-(or a folder of them) that `python -m kdsr.export` wrote of it: .tflite and .onnx ones of this size join, by their own runtimes.
+(or a folder of them) that `python -m kdsr.export` wrote of it: .tflite, .onnx and ncnn's of this size join, by their own runtimes.
 
 All in float32. ratio: of the least times, to the faster of PyTorch's two eager forms. of peak: the work of the plain
 convolutions in that time, as a share of the fastest matrix product that numpy, jax or PyTorch manages just before. off: furthest
@@ -30,7 +30,7 @@ from kdsr.models import exports, layers
 
 CASE = flags.DEFINE_list('case', ['all'], 'teacher, student, released, compact, or all')
 MODEL = flags.DEFINE_string('model', '', 'an export, a run or a shipped model instead')
-SAVED = flags.DEFINE_list('saved', [], '.tflite and .onnx files of --model, or folders of them')
+SAVED = flags.DEFINE_list('saved', [], '.tflite, .onnx and .param files of --model, or folders of them')
 SIZE = flags.DEFINE_string('size', '180x320', 'rows x columns of the input')
 REPEATS = flags.DEFINE_integer('repeats', 7, 'timings of each candidate', lower_bound=1)
 PIN = flags.DEFINE_bool('pin', False, 'stay on one core')

@@ -78,8 +78,8 @@ def of_torch(card, variables, lr, compiled=True):
 
 def of_files(paths, lr):
     """The ways of exported files that take an image of this size, where their runtimes are installed."""
-    files = [file for path in map(pathlib.Path, paths) for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    runtimes = {'.tflite': ('ai_edge_litert', tflite), '.onnx': ('onnxruntime', onnx)}
+    files = [file for path in map(pathlib.Path, paths) for file in (sorted(path.rglob('*')) if path.is_dir() else [path])]
+    runtimes = {'.tflite': ('ai_edge_litert', tflite), '.onnx': ('onnxruntime', onnx), '.param': ('ncnn', ncnn_network)}
     ways = []
     for file in files:
         if file.suffix not in runtimes:
@@ -88,15 +88,16 @@ def of_files(paths, lr):
         if importlib.util.find_spec(package) is None:
             writers.say(f'{file}: left out, {package} is not installed')
             continue
-        card = pathlib.Path(f'{file}.json')
+        made = file.parent if file.suffix == '.param' else file  # what the export is called by
+        card = pathlib.Path(f'{made}.json')
         white = json.loads(card.read_text())['input']['range'][1] if card.is_file() else 1
         call = program(file, np.float32(lr * white))
         if call is None:
             writers.say(f'{file}: left out, it takes images of another size or pixels of another type')
             continue
-        whole = 'float32' in file.stem or file.suffix == '.onnx'
+        whole = file.suffix != '.param' and ('float32' in file.stem or file.suffix == '.onnx')
         image = lambda sr, white=white: sr / white
-        ways.append(Way(file.name, call, image, EXACT if whole else np.inf))
+        ways.append(Way(made.name, call, image, EXACT if whole else np.inf))
     return ways
 
 
@@ -136,5 +137,23 @@ def onnx(file, lr):
     def call():
         sr = session.run(None, {entry.name: fed})[0]
         return sr.transpose(0, 2, 3, 1) if planar else sr
+
+    return call
+
+
+def ncnn_network(file, lr):
+    """ncnn's call with its defaults, which shorten convolutions and keep float16 where the processor has it."""
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.num_threads = timing.cores()
+    if net.load_param(str(file)) or net.load_model(str(file.with_suffix('.bin'))):
+        raise ValueError(f'{file}: ncnn cannot read it')
+    planes = np.ascontiguousarray(lr[0].transpose(2, 0, 1))
+
+    def call():
+        extractor = net.create_extractor()
+        extractor.input('data', ncnn.Mat(planes).clone())  # a copy, since layers work in place
+        return np.array(extractor.extract('output')[1]).transpose(1, 2, 0)[None]
 
     return call

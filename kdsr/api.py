@@ -54,7 +54,7 @@ def train(config, workdir=None, *, say=print, progress=None):
     made = settings.read(config)[0] if isinstance(config, str) else config
     folder = paths.expanded(workdir or pathlib.Path('runs') / made.name)
     shown = repr(config) if isinstance(config, str) else f'config {made.name!r}'
-    commands.cache()
+    commands.begin()
     with console.told(say, progress), console.called(f'kdsr.train({shown}, {str(folder)!r})'):
         try:
             return stages.run(made, folder)
@@ -89,7 +89,7 @@ def evaluate(model, data, *, scale=(), protocol='y8', lpips='', niqe=False, fd=(
     from kdsr import commands, console
     from kdsr import evaluate as scoring
 
-    commands.cache()
+    commands.begin()
     with console.told(say):
         options = {'scale': tuple(listed(scale)), 'fd': tuple(listed(fd)) if fd else ()}
         options |= {'protocol': protocol, 'lpips_by': lpips, 'with_niqe': niqe, 'ensemble': self_ensemble}
@@ -114,7 +114,7 @@ def upscale(images, out=None, *, model='light_x4', say=print, progress=None, **o
     from kdsr import commands, console, models, tiling
     from kdsr import upscale as enlarging
 
-    commands.cache()
+    commands.begin()
     if is_image(images):
         import numpy as np
 
@@ -150,7 +150,7 @@ def teach(teacher, data, out, *, say=print, made_in='', layout='', scale=None, *
     from kdsr import teach as teaching
     from kdsr.teachers import taught
 
-    commands.cache()
+    commands.begin()
     folders, chosen = [str(path) for path in listed(data)], taught.Options(**options)
     with console.told(say):
         return teaching.run(str(teacher), folders, out, made_in=made_in, layout=layout, scale=scale, options=chosen)
@@ -168,7 +168,7 @@ def compare(pictures, models, out, *, say=print, **options):
     from kdsr import commands, console
     from kdsr import compare as comparing
 
-    commands.cache()
+    commands.begin()
     with console.told(say):
         return comparing.run([str(p) for p in listed(pictures)], [str(m) for m in listed(models)], out, **options)
 

@@ -8,7 +8,7 @@ import sys
 import jax
 from absl import app, flags, logging
 
-from kdsr import writers
+from kdsr import allocator, writers
 from kdsr.paths import expanded
 
 # What bad input raises; anything else is a defect of ours and keeps its traceback.
@@ -79,7 +79,7 @@ def guarded(main):
         if not flags.FLAGS['verbosity'].present:
             logging.set_verbosity(logging.WARNING)  # Orbax and jax tell a lot; --verbosity=0 lets them
         try:
-            cache()
+            begin()
             return main(argv)
         except EXPECTED as e:
             if logging.get_verbosity() >= logging.DEBUG:
@@ -91,6 +91,12 @@ def guarded(main):
             sys.exit(1)
 
     return wrapped
+
+
+def begin():
+    """What every command and every call of the API begins with: freed memory is kept, compiled programs too."""
+    allocator.keep_memory()
+    cache()
 
 
 def cache():

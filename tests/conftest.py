@@ -9,6 +9,10 @@ os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
 import jax
 import pytest
 
+from kdsr import allocator
+
+allocator.keep_memory()  # as the commands do
+
 if not hasattr(jax, 'enable_x64'):  # the name since 0.8; the one before is gone in 0.10
     from jax.experimental import enable_x64
 

@@ -202,7 +202,8 @@ def test_interrupted_by_hand_nothing_is_left(model, tmp_path):
 PROGRAM = """
 import re, sys
 import numpy as np
-from kdsr import models, upscale
+from kdsr import allocator, models, upscale
+allocator.keep_memory()  # as the command does
 shipped = models.load(upscale.DEFAULT_MODEL)
 np.asarray(shipped(np.zeros((1, 256, 256, 3), np.float32)))  # what one tile of the shipped network takes, and keeps
 status = len(upscale.run([sys.argv[1]], sys.argv[2], model=sys.argv[3])[1])
