@@ -21,7 +21,7 @@ from kdsr import recipes
 
 AXES = {'student': ('tiny', 'small', 'light', 'large'), 'aim': ('fidelity', 'looks')}
 STUDENTS = {
-    'tiny': recipes.model('srvgg', features=12, blocks=4),
+    'tiny': recipes.model('edsr', features=12, blocks=1, direct=True),
     'small': recipes.model('srvgg', features=32, blocks=5),
     'light': recipes.model('edsr', features=64, blocks=3, direct=True),
     'large': recipes.model('edsr', features=64, blocks=7, direct=True),
