@@ -1,7 +1,6 @@
 """Draws docs/pictures/distil.png, quality against time, of the table in docs/teach.md: python docs/pictures/cost.py"""
 
 import pathlib
-import re
 
 from matplotlib import figure
 
@@ -11,7 +10,7 @@ RUNTIMES = {'JAX': '#0072b2', 'ONNX Runtime': '#d55e00', 'LiteRT': '#009e73', 'n
 
 def table(page):
     """Rows of the page's table that has a column 'ONNX Runtime', {column: text}."""
-    rows = [re.split(r'\s*\|\s*', line.strip('| \n')) for line in page.read_text().splitlines() if line.startswith('|')]
+    rows = [[cell.strip() for cell in line[1:-1].split('|')] for line in page.read_text().splitlines() if line.startswith('|')]
     first = next(i for i, row in enumerate(rows) if 'ONNX Runtime' in row)
     found = []
     for row in rows[first + 2 :]:
