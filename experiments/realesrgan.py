@@ -125,10 +125,7 @@ def photographs(name, after, steps, rate, w_colour, ema_decay):
 
 
 def shipped():
-    """The photo_x4 of this package: a large network's pictures of degraded photographs, in runs/taught, are its ground truth.
-
-    The last two stages have the photographs; what is shipped is 0.7 of their student and 0.3 of that of `gan` (kdsr.blend).
-    """
+    """The photo_x4 of this package: by a large network's pictures of degraded photographs, in runs/taught, then by photographs."""
     judged = method({'network': 'vgg16', 'tap': VGG16, 'norm': 'l1', 'weight': 1.0}, features=16) | {'sharpen': False}
     return recipes.base(
         student=recipes.model('srvgg', features=64, blocks=16),
@@ -156,6 +153,7 @@ def shipped():
                 optimizer=recipes.adam(4e-4, b2=0.99, schedule='cosine', final_rate=0.1, warmup=50),
             ),
             recipes.block(name='gan'),
+            # what is shipped is 0.7 of the last student and 0.3 of that of `gan`: kdsr.blend
             photographs('photographs', 'gan', steps=350, rate=2e-4, w_colour=10.0, ema_decay=0.99),
             photographs('colours', 'photographs', steps=60, rate=1e-4, w_colour=100.0, ema_decay=0.95),
         ),
