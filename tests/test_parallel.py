@@ -72,7 +72,7 @@ def test_eight_devices_equal_one(room, method, one_and_eight):
 @pytest.mark.slow
 def test_what_came_after_fakd_on_eight_devices_equals_one(room):
     """DUKD with one update and with two, contrastive of history and of bicubic images, both stages of PISR, the wavelet term."""
-    tiny.informed(room)  # writes the encoder, which both read
+    tiny.informed(room)  # writes the networks that both read
     both = [start('several', room, room / f'after{n}', devices=n, TINY=','.join(tiny.AFTER_FAKD)) for n in (1, 8)]
     assert [finish(p)['devices'] for p in both] == [1, 8]
     for name in tiny.AFTER_FAKD:

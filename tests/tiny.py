@@ -189,15 +189,16 @@ def pisr(room):
 
 
 def informed(room):
-    """The second stage of PISR alone, by a teacher of the student's architecture and an untrained encoder, in `room`/encoder."""
+    """The second stage of PISR alone, by an untrained teacher of the student's architecture and an untrained encoder, in `room`."""
     import jax
 
-    encoder = {'scale': 2, 'channels': 3}
-    variables = models.init(models.build('privileged_encoder', **encoder), jax.random.key(3), np.zeros((1, 16, 16, 3), np.float32))
-    if not (room / 'encoder').exists():
-        exports.save(room / 'encoder', name='privileged_encoder', args=encoder, variables=variables)
-    found = after_fakd(room, 'pisr', role='student', encoder=str(room / 'encoder'), w_information=1e-3)
-    found.student = recipes.model('edsr', blocks=3, features=12)
+    args = {'srvgg': {'scale': 2, 'features': 6, 'blocks': 1}, 'privileged_encoder': {'scale': 2, 'channels': 3}}
+    for name, fields in args.items():
+        if not (room / name).exists():
+            variables = models.init(models.build(name, **fields), jax.random.key(3), np.zeros((1, 16, 16, 3), np.float32))
+            exports.save(room / name, name=name, args=fields, variables=variables)
+    found = after_fakd(room, 'pisr', role='student', encoder=str(room / 'privileged_encoder'), w_information=1e-3)
+    found.teacher = str(room / 'srvgg')
     return found
 
 
