@@ -145,6 +145,8 @@ def ncnn_network(file, lr):
     """ncnn's call with its defaults, which shorten convolutions and keep float16 where the processor has it."""
     import ncnn
 
+    from kdsr.export.ncnn import NAMES
+
     net = ncnn.Net()
     net.opt.num_threads = timing.cores()
     if net.load_param(str(file)) or net.load_model(str(file.with_suffix('.bin'))):
@@ -153,7 +155,7 @@ def ncnn_network(file, lr):
 
     def call():
         extractor = net.create_extractor()
-        extractor.input('data', ncnn.Mat(planes).clone())  # a copy, since layers work in place
-        return np.array(extractor.extract('output')[1]).transpose(1, 2, 0)[None]
+        extractor.input(NAMES['in0'], ncnn.Mat(planes).clone())  # a copy, since layers work in place
+        return np.array(extractor.extract(NAMES['out0'])[1]).transpose(1, 2, 0)[None]
 
     return call

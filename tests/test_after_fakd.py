@@ -14,8 +14,6 @@ from kdsr.losses import contrastive, wavelet
 from kdsr.models import bicubic, exports, privileged_encoder
 from kdsr.types import Batch, Ctx
 
-SGD = recipes.adam(1e-3, name='sgd')
-
 
 @pytest.fixture(scope='module')
 def room(tmp_path_factory):
@@ -29,14 +27,6 @@ def room(tmp_path_factory):
 def batch():
     rng = np.random.default_rng(0)
     return Batch(rng.random((4, 16, 16, 3), np.float32), rng.random((4, 32, 32, 3), np.float32))
-
-
-def config(room, name, **method):
-    """A x2 run of the method `name`; fields of its block that differ."""
-    student = recipes.model('srvgg', features=6, blocks=1)
-    found = tiny.config(room / 'images', room / 'teacher', student=student, optimizer=SGD)
-    found.method = {'name': name, **method}
-    return found
 
 
 def stepped(cfg, batch, steps=1):
@@ -66,7 +56,7 @@ def networks(cfg, state):
 
 
 def test_dukd_is_the_sum_of_the_papers_terms(room, batch):
-    cfg = config(room, 'dukd', w_truth=5.0, zoom_in=2)
+    cfg = tiny.after_fakd(room, 'dukd', w_truth=5.0, zoom_in=2)
     state, _, metrics = stepped(cfg, batch)
     student, teacher = networks(cfg, state)
     clean, which = consistency.cells(context(cfg, state, batch), 2, 2, 0.3)
@@ -94,7 +84,7 @@ def test_cells_are_pieces_of_the_truth_and_another_device_draws_the_same(batch):
 
 
 def test_the_released_step_takes_two_updates_with_a_stale_gradient(room, batch):
-    cfg = config(room, 'dukd', updates='two')
+    cfg = tiny.after_fakd(room, 'dukd', updates='two')
     cfg.optimizer, cfg.ema_decay = recipes.adam(1e-2), 0.5
     state, after, _ = stepped(cfg, batch)
     student, teacher, rule = nets.student(cfg).module, models.load(cfg.teacher), optax.adam(1e-2)
@@ -122,8 +112,8 @@ def test_the_released_step_takes_two_updates_with_a_stale_gradient(room, batch):
 def test_what_dukd_cannot_do_is_one_line(room):
     for fields, reason in (({'zoom_in': 5}, 'an HR patch has 4 cells'), ({'cells': 'pixel'}, "cells='pixel'")):
         with pytest.raises(ValueError, match=reason):
-            methods.make(config(room, 'dukd', **fields))
-    cfg = config(room, 'dukd')
+            methods.make(tiny.after_fakd(room, 'dukd', **fields))
+    cfg = tiny.after_fakd(room, 'dukd')
     cfg.patch = 15
     with pytest.raises(ValueError, match='config.patch=15 must be a multiple of 2'):
         methods.make(cfg)
@@ -133,7 +123,7 @@ def test_what_dukd_cannot_do_is_one_line(room):
 
 
 def compared(room, **values):
-    return config(room, 'contrastive', features={'network': str(room / 'vgg'), 'taps': '2*relu1_2'}, **values)
+    return tiny.after_fakd(room, 'contrastive', features={'network': str(room / 'vgg'), 'taps': '2*relu1_2'}, **values)
 
 
 def test_csd_compares_with_bicubic_images_of_the_batch(room, batch):
@@ -202,7 +192,7 @@ def test_pisr_in_two_stages_leaves_the_student_and_the_encoder(room, tmp_path):
 
 def test_pisr_without_an_encoder_says_so(room):
     with pytest.raises(ValueError, match='config.method.encoder: it is empty: set the encoder of the first stage'):
-        cfg = config(room, 'pisr', role='student')
+        cfg = tiny.after_fakd(room, 'pisr', role='student')
         cfg.student = recipes.model('edsr', blocks=3, features=12)
         methods.make(cfg)
 
@@ -211,7 +201,7 @@ def test_pisr_without_an_encoder_says_so(room):
 
 
 def test_the_wavelet_term_is_added(room, batch):
-    cfg = config(room, 'output', w_truth=0.0, w_wavelet=0.3, levels=2, pixel_range=255.0)
+    cfg = tiny.after_fakd(room, 'output', w_truth=0.0, w_wavelet=0.3, levels=2, pixel_range=255.0)
     state, _, metrics = stepped(cfg, batch)
     student, teacher = networks(cfg, state)
     expected = wavelet.haar_l1(255 * student(batch.lr), 255 * teacher(batch.lr), levels=2)
@@ -221,7 +211,7 @@ def test_the_wavelet_term_is_added(room, batch):
 
 @pytest.mark.parametrize('joined', ['mean', 'best'])
 def test_several_teachers_are_one(room, batch, joined):
-    cfg = config(room, 'output', w_truth=0.0, teachers=str(room / 'other'), joined=joined)
+    cfg = tiny.after_fakd(room, 'output', w_truth=0.0, teachers=str(room / 'other'), joined=joined)
     state, _, metrics = stepped(cfg, batch)
     student, teacher = networks(cfg, state)
     images = np.stack([teacher(batch.lr), models.load(room / 'other')(batch.lr)])
@@ -229,7 +219,7 @@ def test_several_teachers_are_one(room, batch, joined):
     expected = images.mean(0) if joined == 'mean' else np.where(away[0] <= away[1], images[0], images[1])
     np.testing.assert_allclose(metrics['l1'], l1(student(batch.lr), expected), rtol=1e-4)
     with pytest.raises(FileNotFoundError, match='config.method.teachers'):
-        methods.make(config(room, 'output', teachers='nowhere'))
+        methods.make(tiny.after_fakd(room, 'output', teachers='nowhere'))
 
 
 # All of them
