@@ -12,7 +12,7 @@ from arrays import close, np_conv, plain, relu
 from jax import lax
 
 from kdsr import models
-from kdsr.models import edsr, layers, rcan, rdn, san
+from kdsr.models import edsr, kernel_gradients, layers, rcan, rdn, san
 
 SAME = ((1, 1), (1, 1))
 CASES = [  # kernel (kh, kw), padding, outputs; 3 outputs take the matmul path where the padding is SAME
@@ -21,11 +21,11 @@ CASES = [  # kernel (kh, kw), padding, outputs; 3 outputs take the matmul path w
 ]
 
 
-@pytest.mark.parametrize(('size', 'padding', 'outputs'), CASES)
-def test_conv_value_gradient_and_double_gradient_equal_lax(size, padding, outputs):
+def equal_to_lax(shape, size, padding, outputs):
+    """Asserts that the house convolution, its gradients and the gradients of those are lax's, to 1e-10."""
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
-        x, k = jnp.asarray(rng.normal(size=(2, 7, 11, 4))), jnp.asarray(rng.normal(size=(*size, 4, outputs)))
+        x, k = jnp.asarray(rng.normal(size=shape)), jnp.asarray(rng.normal(size=(*size, shape[-1], outputs)))
         weight = rng.normal(size=plain(x, k, padding).shape)
 
         def results(conv, x, k):
@@ -38,6 +38,22 @@ def test_conv_value_gradient_and_double_gradient_equal_lax(size, padding, output
         ours, laxs = jax.jit(lambda x, k: (results(layers.conv, x, k), results(plain, x, k)))(x, k)
         same = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10 * np.abs(b).max())
         jax.tree.map(same, ours, laxs)
+
+
+@pytest.mark.parametrize(('size', 'padding', 'outputs'), CASES)
+def test_conv_value_gradient_and_double_gradient_equal_lax(size, padding, outputs):
+    equal_to_lax((2, 7, 11, 4), size, padding, outputs)
+
+
+@pytest.mark.parametrize(('size', 'padding'), [((3, 3), SAME), ((2, 2), ((0, 0), (0, 0))), ((3, 2), ((2, 0), (1, 2)))])
+def test_kernel_gradients_of_strips_equal_lax(monkeypatch, size, padding):
+    monkeypatch.setattr(kernel_gradients, 'WHOLE', 0)
+    monkeypatch.setattr(kernel_gradients, 'STRIP', 2**12)  # five strips of the 20 rows that come out
+    rows = 20 + (size[0] - 1 - sum(padding[0]))
+    gradient = jax.grad(lambda k, x: layers.conv(x, k, padding).sum())
+    taken = jax.make_jaxpr(gradient)(jnp.ones((*size, 5, 6)), jnp.ones((9, rows, 7, 5)))
+    assert 'length=5' in str(taken)
+    equal_to_lax((9, rows, 7, 5), size, padding, 6)
 
 
 def test_conv_differentiates_over_a_constant_image():

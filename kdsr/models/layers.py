@@ -10,6 +10,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from kdsr.models import kernel_gradients
+
 NHWC = ('NHWC', 'HWIO', 'NHWC')
 RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K, as in the original EDSR, RCAN and SAN code
 
@@ -78,11 +80,11 @@ def _conv_bwd(padding, saved, g):
     if (kh, kw) == (1, 1) and x.shape[:3] == g.shape[:3]:
         dkernel = jnp.einsum('bhwi,bhwo->io', x, g)[None, None]
     elif features <= 4 and _same(kernel, padding):
-        dkernel = _few_outputs(x, g, kh)
+        dkernel = kernel_gradients.few_outputs(x, g, kh)
     elif len(x) < 8 and features <= x.shape[-1] and _same(kernel, padding):
-        dkernel = _few_examples(x, g, kh)
+        dkernel = kernel_gradients.few_examples(_cpu_conv, x, g, kh)
     else:
-        dkernel = _cpu_conv(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3), padding).transpose(1, 2, 0, 3)
+        dkernel = kernel_gradients.strips(_cpu_conv, x, g, padding)
     return dx, dkernel.astype(kernel.dtype)
 
 
@@ -105,30 +107,6 @@ def _to_few_outputs(x, kernel):
     taps = lax.optimization_barrier(jnp.pad(taps, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0))))
     shift = lambda i, j: taps[:, i : i + height, j : j + width, (i * k + j) * outputs :][..., :outputs]
     return sum(shift(i, j) for i in range(k) for j in range(k))
-
-
-def _few_examples(x, g, k):
-    """Kernel gradient `[k, k, I, O]` for few examples: k convolutions of rows, 1.7-2.5x faster on CPU below 8 examples.
-
-    The plain one has the examples as input channels: too few for XLA:CPU, which reads them in one piece. Here the columns are.
-    """
-    width = x.shape[2]
-    rows = lax.optimization_barrier(x.transpose(3, 1, 0, 2))  # [I, H, B, W]
-    padded = jnp.pad(g.transpose(1, 0, 2, 3), ((0, 0), (0, 0), (k // 2, k // 2), (0, 0)))
-    padded = lax.optimization_barrier(padded)  # [H, B, W + k - 1, O]
-    column = lambda j: _cpu_conv(rows, padded[:, :, k - 1 - j : k - 1 - j + width], ((k // 2, k // 2), (0, 0)))
-    return jnp.concatenate([column(j) for j in range(k)], 2).transpose(1, 2, 0, 3)
-
-
-def _few_outputs(x, g, k):
-    """Kernel gradient `[k, k, I, O]` for few outputs: one matmul with patches of the cotangent, 4x faster on CPU."""
-    height, width = x.shape[1:3]
-    keep = lax.optimization_barrier  # else XLA makes the padding, and whatever made g, anew for each of the k * k taps
-    padded = keep(jnp.pad(g, ((0, 0), (k // 2, k // 2), (k // 2, k // 2), (0, 0))))
-    patches = [padded[:, i : i + height, j : j + width] for i in range(k) for j in range(k)]
-    grad = jnp.einsum('bhwo,bhwi->oi', keep(jnp.concatenate(patches, -1)), x)
-    # Sliding the cotangent instead of the input visits the taps in reverse order.
-    return grad.reshape(k, k, -1, x.shape[-1]).transpose(0, 1, 3, 2)[::-1, ::-1]
 
 
 def plane_sum(x):
