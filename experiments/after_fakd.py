@@ -3,7 +3,7 @@
     python -m kdsr.main --config=experiments/after_fakd.py                     # demo: DUKD, shipped teacher, embedded photographs
     python -m kdsr.main --config=experiments/after_fakd.py:demo,contrastive
     python -m kdsr.main --config=experiments/after_fakd.py:paper,rcan --config.teacher=EXPORT --config.data.path=DIV2K
-    python -m kdsr.study --config=experiments/after_fakd.py --data=Set5,Set14,B100 --seeds=0,1,2
+    python -m kdsr.study --config=experiments/after_fakd.py --benchmarks=Set5,Set14,B100 --out=runs/after
     python -m kdsr.main --config=experiments/after_fakd.py:smoke               # half a minute
 
 Techniques: `dukd` (default), `contrastive` (negatives of the student's history, as DCKD has them), `csd` (bicubic ones), `pisr` (no

@@ -9,7 +9,7 @@
 
 Words choose the student by what it may cost, and the losses by what the teacher is good at:
 
-    tiny, small, light, large    about 10, 60, 300 and 600 thousand weights (of x4)
+    tiny, small, light, large    about 10, 60, 200 and 600 thousand weights (of x4)
     fidelity                     L1 to the teacher's picture and to the truth: teachers trained for PSNR
     looks                        L1, features and a critic as large as the student, all of the teacher's picture: GANs
 
@@ -23,7 +23,7 @@ AXES = {'student': ('tiny', 'small', 'light', 'large'), 'aim': ('fidelity', 'loo
 STUDENTS = {
     'tiny': recipes.model('edsr', features=12, blocks=1, direct=True),
     'small': recipes.model('srvgg', features=32, blocks=5),
-    'light': recipes.model('edsr', features=64, blocks=3, direct=True),
+    'light': recipes.model('edsr', features=48, blocks=4, direct=True),
     'large': recipes.model('edsr', features=64, blocks=7, direct=True),
 }
 CRITICS = {'tiny': 4, 'small': 8, 'light': 16, 'large': 24}  # features of the U-Net that has about as many weights

@@ -1,7 +1,7 @@
 """SRGAN lightening (Lee & Park 2021): a small SRGAN generator learns from a large one, in four ways.
 
     python -m kdsr.main --config=experiments/srgan_kd.py                     # demo: GAN2G+AL, embedded photographs
-    python -m kdsr.main --config=experiments/srgan_kd.py:gan2g               # or gan2g_al, g2g_al, gan2gan, baseline
+    python -m kdsr.main --config=experiments/srgan_kd.py:gan2g               # or g2g_al, gan2gan, baseline, baseline_pixel
     python -m kdsr.main --config=experiments/srgan_kd.py:gan2g_al,two_stage  # distil first, adversarial learning after
     python -m kdsr.main --config=experiments/srgan_kd.py:gan2gan --config.method.w_adv_teacher=0.0   # as the paper's code did it
     python -m kdsr.main --config=experiments/srgan_kd.py:paper,g2g_al --config.data.path=DIV2K
@@ -20,23 +20,27 @@ from kdsr import recipes
 srgan = runpy.run_path(str(pathlib.Path(__file__).with_name('srgan.py')))
 
 AXES = {
-    'technique': ('gan2g_al', 'gan2g', 'g2g_al', 'gan2gan', 'baseline'),
+    'technique': ('gan2g_al', 'gan2g', 'g2g_al', 'gan2gan', 'baseline', 'baseline_pixel'),
     'order': ('one_stage', 'two_stage'),
 }
 
 
+BASELINES = {'baseline': 0.0, 'baseline_pixel': 1e-3}  # weight of the squared distance to the ground truth
+
+
 def teacher(technique, adversarial, pretrained):
     """The export that a technique learns from: only g2g_al takes the one that was not trained adversarially."""
-    return {'baseline': '', 'g2g_al': pretrained}.get(technique, adversarial)
+    return {**dict.fromkeys(BASELINES, ''), 'g2g_al': pretrained}.get(technique, adversarial)
 
 
 def method(technique, content, discriminator):
     """The method's block."""
     return {
         'name': 'srgan_kd',
-        'technique': 'none' if technique == 'baseline' else technique,
+        'technique': 'none' if technique in BASELINES else technique,
         'pixel_range': 255.0,
         'w_pixel': 1e-3,
+        'w_truth': BASELINES.get(technique, 0.0),
         'w_adv': 1e-3,
         'w_adv_teacher': 1e-3,
         'adversarial': 'vanilla',
@@ -180,7 +184,7 @@ RECIPES = (demo, study, study_cpu, pretrain, pretrain_cpu, paper, smoke)
 
 STUDY = recipes.Study(
     recipe='study_cpu',
-    arms={name: (name, {}) for name in ('baseline', 'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan')},
+    arms={name: (name, {}) for name in ('baseline', 'baseline_pixel', 'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan')},
     against='baseline',
     metrics=('psnr_y', 'ssim_y', 'lpips'),
     lpips='alex',

@@ -33,7 +33,7 @@ def remembering(method, block):
         kept = jax.tree.map(lambda a, b: jnp.where(due, a, b), new, old)
         return after._replace(ema={**after.ema, 'history': kept}), metrics
 
-    return method._replace(init=init, step=step)
+    return method._replace(init=init, step=step, losses=None)
 
 
 def noisy(ctx, count):

@@ -115,6 +115,12 @@ METHODS = {
         'w_adv': "weight of the game against a discriminator whose real images are the teacher's; 0: no discriminator",
         **{k: _GAN[k] for k in ('adversarial', 'discriminator', 'disc_optimizer')},
     },
+    'together': {
+        'one': "a method's whole block, {'name': 'fakd', ...}",
+        'other': 'that of another; networks of both, but for the student, differ in name',
+        'w_one': 'weight of the losses of `one`',
+        'w_other': 'weight of the losses of `other`',
+    },
     'dukd': {
         'w_truth': 'weight of the ground truth; the published code has 5 for EDSR and SwinIR, 1 or 2 for RCAN',
         'w_teacher': "weight of the teacher's answers",
@@ -149,6 +155,7 @@ METHODS = {
     'srgan_kd': {
         'technique': "'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan', or 'none': the same without a teacher",
         'w_pixel': "weight of the distance to the teacher's image",
+        'w_truth': 'weight of the same distance to the ground truth; the paper has none',
         'w_adv': "weight of the term against the student's discriminator",
         'w_adv_teacher': "of gan2gan: weight of the term against the teacher's; the published code had 0",
         **{k: v for k, v in _GAN.items() if k != 'disc_init'},

@@ -25,7 +25,7 @@ def method(cfg, losses, nets, frozen=None):
     rules = {name: rule(cfg, name) for name in nets}
     ema = ('student',) if cfg.ema_decay else ()
     init = functools.partial(begin, nets=nets, rules=rules, ema=ema)
-    return Method(nets, frozen or {}, init, players(losses, rules, ema_decay=cfg.ema_decay))
+    return Method(nets, frozen or {}, init, players(losses, rules, ema_decay=cfg.ema_decay), losses)
 
 
 def rule(cfg, name):

@@ -93,9 +93,11 @@ class Method(NamedTuple):
     nets: name -> Trained, the student first. frozen: name -> variables of networks that are read and never trained.
     init(key) -> TrainState.
     step(state, frozen, batch, axis=None) -> (TrainState, {name: scalar}); pure, jittable, pmappable.
+    losses: as of `steps.players`, where the step is nothing but an update by them; else None.
     """
 
     nets: dict[str, Trained]
     frozen: dict[str, Any]
     init: Callable[[jax.Array], TrainState]
     step: Callable[..., tuple[TrainState, dict[str, jax.Array]]]
+    losses: Callable[..., Any] | None = None

@@ -244,3 +244,41 @@ def test_stopped_and_gone_on_with_equals_uninterrupted(room, tmp_path, name, mon
     assert len(files) >= 3
     for file in files:
         assert (tmp_path / 'whole' / file).read_bytes() == (tmp_path / 'halves' / file).read_bytes(), file
+
+
+# Two methods at once
+
+
+def test_two_methods_together_are_the_weighted_sum_of_their_losses(room, batch):
+    """And the same update of the student as by that sum: plain SGD adds updates as it adds losses."""
+    weights = {'w_one': 1 / 255, 'w_other': 0.5}
+    joined = tiny.together(room, **weights)
+    alone = [tiny.config(room / 'images', room / 'teacher') for _ in weights]
+    for cfg, part in zip(alone, ('one', 'other'), strict=True):
+        cfg.method = joined.method[part].to_dict()
+    for cfg in (joined, *alone):
+        cfg.optimizer = recipes.adam(1.0, name='sgd', momentum=0.0)  # updates far above float32's rounding
+    state, after, metrics = stepped(joined, batch)
+    (_, one, first), (_, other, second) = (stepped(cfg, batch) for cfg in alone)
+    np.testing.assert_allclose(metrics['loss/student'], first['loss/student'] / 255 + 0.5 * second['loss/student'], rtol=1e-6)
+    np.testing.assert_allclose(metrics['one/spatial'], first['spatial'], rtol=1e-6)
+    moved = lambda new: jax.tree.map(lambda a, b: np.float64(a) - b, new.nets['student'].params, state.nets['student'].params)
+    expected = jax.tree.map(lambda a, b: a / 255 + 0.5 * b, moved(one), moved(other))
+    largest = max(np.abs(x).max() for x in jax.tree.leaves(expected))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4 * largest), moved(after), expected)
+    assert len(methods.make(joined).frozen) == 1  # the teacher of both is one
+
+
+def test_what_cannot_go_together_is_named(room):
+    adapter = {**tiny.METHOD, 'adapter': True}
+    for fields, said in (
+        ({'other': {'name': 'dukd', 'updates': 'two'}}, "method.other: 'dukd' of these fields has a step of its own"),
+        ({'one': {'name': 'contrastive'}}, "method.one: 'contrastive' of these fields has a step of its own"),
+        ({'one': adapter, 'other': adapter}, "method.other: both methods train a network called 'adapt'"),
+        ({'other': {'zoom_in': 1}}, 'method.other.name is missing'),
+        ({'other': {'name': 'dukd', 'zoom_inn': 1}}, 'method.other.zoom_inn is unknown'),
+    ):
+        with pytest.raises(ValueError, match=said):
+            methods.make(tiny.together(room, **fields))
+    unread = methods.unread(tiny.together(room, other={'name': 'dukd', 'zoom_in': 0}))
+    assert unread['method.other.cells'] == 'method.zoom_in=0 leaves zoom-in out'

@@ -87,6 +87,16 @@ def test_losses_are_the_papers_sums(room, batch):
     np.testing.assert_allclose(m['distil'], 255**2 * jnp.square(sr - teacher(batch.lr)).mean(), rtol=1e-4)
 
 
+def test_the_baseline_with_a_pixel_term_has_the_squared_distance_to_the_truth(room, batch):
+    config = tiny.gan(room, 'gan2g')
+    config.method.technique, config.method.w_truth = 'none', 1e-3
+    (state, *_), (m, _), _ = trained(config, batch)
+    np.testing.assert_allclose(m['loss/student'], m['content'] + 1e-3 * m['truth'] + 0.1 * m['fool_disc'], rtol=1e-6)
+    student = state.nets['student']
+    (sr, _), _ = models.train_apply(nets.student(config).module, student.params, student.vars, batch.lr)
+    np.testing.assert_allclose(m['truth'], 255**2 * jnp.square(sr - batch.hr).mean(), rtol=1e-4)
+
+
 @pytest.mark.parametrize('moved', ['student', 'disc'])
 def test_a_loss_moves_its_own_network_only(room, batch, moved, monkeypatch):
     """What the joint step does to `moved` is the gradient of its own loss in its own parameters, and nothing else."""

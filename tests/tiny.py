@@ -202,6 +202,14 @@ def informed(room):
     return found
 
 
+def together(room, one=None, other=None, **values):
+    """A run of FAKD and DUKD at once, by default."""
+    found = config(room / 'images', room / 'teacher')
+    one = one or {**METHOD, 'w_affinity': 0.5}
+    found.method = {'name': 'together', 'one': one, 'other': other or {'name': 'dukd', 'zoom_in': 1}, **values}
+    return found
+
+
 AFTER_FAKD = {
     'dukd': lambda room: after_fakd(room, 'dukd'),
     'dukd_two': lambda room: after_fakd(room, 'dukd', updates='two'),
@@ -210,6 +218,7 @@ AFTER_FAKD = {
     'wavelet': lambda room: after_fakd(room, 'output', w_wavelet=1.0, levels=1),
     'pisr': lambda room: after_fakd(room, 'pisr', role='teacher'),
     'pisr_student': informed,
+    'together': together,
 }
 CONFIGS = {
     **AFTER_FAKD,

@@ -83,4 +83,4 @@ def make(cfg):
         return {'student': one['student'] + two['student']}, (moved, parts | more)
 
     method = steps.method(cfg, both, {'student': student}, {'teacher': teacher.variables})
-    return method if m.updates == 'one' else method._replace(step=steps.consecutive(cfg, first, second))
+    return method if m.updates == 'one' else method._replace(step=steps.consecutive(cfg, first, second), losses=None)

@@ -27,6 +27,7 @@ DEFAULTS = {
     'technique': 'gan2g_al',
     'pixel_range': 255.0,
     **dict.fromkeys(('w_pixel', 'w_adv', 'w_adv_teacher'), 1e-3),
+    'w_truth': 0.0,
     'adversarial': 'vanilla',
     'content': critics.CONTENT,
     'discriminator': {},
@@ -39,7 +40,8 @@ def unread(cfg):
     """{field: why} of those that this choice does not read."""
     m = cfg.method
     judges, found = fields.chosen('config.method.technique', m.technique, TECHNIQUES), critics.content_unread(m)
-    names = {'w_pixel', 'pixel_range'} if m.technique == 'none' else set()
+    names = {'w_pixel'} if m.technique == 'none' else set()
+    names |= {'pixel_range'} if m.technique == 'none' and not m.w_truth else set()
     if 'disc_teacher' not in judges:
         names |= {'w_adv_teacher', 'disc_teacher_optimizer'}
     if not judges:
@@ -51,7 +53,8 @@ def make(cfg):
     """Method of a config with `student`, `teacher` (an export, or 'taught') and the block `method`:
 
     technique: 'gan2g', 'gan2g_al', 'g2g_al', 'gan2gan', or 'none' for the baseline. w_pixel: weight of the squared distance to the
-    teacher's image on 0..`pixel_range`. w_adv, w_adv_teacher: weights of the two critics' verdicts. content, adversarial,
+    teacher's image on 0..`pixel_range`, w_truth: to the ground truth (the paper has none: a baseline without it has no pixel term,
+    and its colours drift). w_adv, w_adv_teacher: weights of the two critics' verdicts. content, adversarial,
     discriminator, disc_optimizer, disc_teacher_optimizer: as in kdsr.methods.gan. Critics are fresh: the paper's code never loads
     the teacher's.
     """
@@ -72,6 +75,9 @@ def make(cfg):
             genuine['disc_teacher'] = draw(ctx)
             parts['distil'] = pixel.l2(m.pixel_range * sr, m.pixel_range * genuine['disc_teacher'])
             found['student'] += m.w_pixel * parts['distil']
+        if m.w_truth:
+            parts['truth'] = pixel.l2(m.pixel_range * sr, m.pixel_range * hr)
+            found['student'] += m.w_truth * parts['truth']
         for name in judges:
             game = critics.played(m, play, disc, params, ctx, genuine[name], sr, name)
             parts[f'fool_{name}'], found[name], moved[name] = game.fool, game.against, game.moved
