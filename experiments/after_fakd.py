@@ -7,14 +7,14 @@
     python -m kdsr.main --config=experiments/after_fakd.py:smoke               # half a minute
 
 Techniques: `dukd` (default), `contrastive` (negatives of the student's history, as DCKD has them), `csd` (bicubic ones), `pisr` (no
-large teacher: two stages), `output`, `wavelet` (output and MTKD's wavelet term), `fakd`, `alone`. `paper` is DUKD as released, with
-its two updates a batch, one draw of cells for a batch and its inverse.
+large teacher: two stages), `output`, `wavelet` (output and MTKD's wavelet term), `fakd`, `alone`, and `fakd_wavelet`, FAKD and the
+wavelet term together. `paper` is DUKD as released, with its two updates a batch, one draw of cells for a batch and its inverse.
 """
 
 from kdsr import recipes
 
 AXES = {
-    'technique': ('dukd', 'contrastive', 'csd', 'pisr', 'output', 'wavelet', 'fakd', 'alone'),
+    'technique': ('dukd', 'contrastive', 'csd', 'pisr', 'output', 'wavelet', 'fakd', 'alone', 'fakd_wavelet'),
     'model': ('edsr', 'rcan'),
 }
 FEATURES = {'network': 'vgg16', 'taps': '0.03125*relu1_1+0.0625*relu2_1+0.125*relu3_1+0.25*relu4_1+relu5_1'}
@@ -62,6 +62,22 @@ def output(**values):
     } | values
 
 
+def fakd():
+    """FAKD's block, with affinities of weight 10."""
+    return {
+        'name': 'fakd',
+        'alpha': 0.5,
+        'w_affinity': 10.0,
+        'transforms': 'spatial',
+        'taps': '',
+        'adapter': False,
+        'pool': 1,
+        'pool_type': 'max',
+        'eps': 1e-8,
+        'pixel_range': 255.0,
+    }
+
+
 def method(technique):
     """The block of a method with one stage."""
     return {
@@ -70,17 +86,13 @@ def method(technique):
         'csd': contrastive(w_changed=0.0, w_contrast=200 / 255, negatives='bicubic', count=10),  # its 200 belong to 0..255
         'output': output(),
         'wavelet': output(w_wavelet=1.0, levels=1),
-        'fakd': {
-            'name': 'fakd',
-            'alpha': 0.5,
-            'w_affinity': 10.0,
-            'transforms': 'spatial',
-            'taps': '',
-            'adapter': False,
-            'pool': 1,
-            'pool_type': 'max',
-            'eps': 1e-8,
-            'pixel_range': 255.0,
+        'fakd': fakd(),
+        'fakd_wavelet': {
+            'name': 'together',
+            'one': fakd(),
+            'w_one': 2 / 255,  # truth and teacher weigh 1 each, on 0..1, as in `wavelet`
+            'other': {'name': 'output', 'w_pixel': 0.0, 'w_truth': 0.0, 'pixel_range': 1.0, 'w_wavelet': 1.0, 'levels': 1},
+            'w_other': 1.0,
         },
         'alone': {'name': 'supervised', 'loss': 'l1', 'sharpen': False},
     }[technique]
@@ -190,9 +202,10 @@ def smoke(technique='dukd'):
 
 RECIPES = (demo, study, paper, smoke)
 
+ORDER = ('alone', 'output', 'wavelet', 'fakd', 'fakd_wavelet', 'dukd', 'contrastive', 'csd', 'pisr')
 STUDY = recipes.Study(
     recipe='study',
-    arms={name: (name, {}) for name in ('alone', 'output', 'wavelet', 'fakd', 'dukd', 'contrastive', 'csd', 'pisr')},
+    arms={name: (name, {}) for name in ORDER},
     against='alone',
     metrics=('psnr_y', 'ssim_y'),
 )
