@@ -8,6 +8,8 @@ devices. ms: the fastest of --repeats steps here, on a batch of noise and withou
 """
 
 import json
+import pathlib
+import tempfile
 import time
 
 import jax
@@ -16,6 +18,7 @@ from absl import flags
 
 from kdsr import commands, cost, methods, parallel, settings, stages, writers
 from kdsr.data import pipeline
+from kdsr.models import exports
 from kdsr.types import Batch
 
 COLUMNS = {'stage': '', 'steps': ',', 'parameters': ',', 'gflop': ',.2f', 'ms': ',.1f', 'total_gflop': ',.0f', 'total_s': ',.0f'}
@@ -28,21 +31,36 @@ def noise(stage):
     return Batch(*(rng.random((stage.batch_size, side, side, channels), np.float32) for side in sides))
 
 
-def of(stage, repeats=5):
-    """{'stage', 'steps', 'parameters', 'gflop', 'ms', 'total_gflop', 'total_s'} of one stage, complete (`stages.planned`).
+def every(planned, repeats=5):
+    """`of` each stage of a run (`stages.planned`).
 
-    It starts from random weights: what a stage begins with does not change its cost. Raises ValueError where it reads another
-    network of an earlier stage, such as its teacher, that is not there yet.
+    Where one reads a network of an earlier stage, such as its teacher, it gets it untrained: weights do not change the cost.
     """
-    for field, value in stage.to_dict().items():
-        if isinstance(value, str) and value.startswith('stage:') and field != 'student_init':
-            raise ValueError(f"config.{field}='{value}': what this stage costs is known when the one before has run")
+    with tempfile.TemporaryDirectory() as room:
+        room, rows = pathlib.Path(room), []
+        for i, stage in enumerate(planned):
+            stage = stages.resolved(stage, room, [earlier.name for earlier in planned[:i]])
+            rows.append(of(stage, repeats, room / stage.name if i + 1 < len(planned) else None))
+    return rows
+
+
+def of(stage, repeats=5, left=None):
+    """{'stage', 'steps', 'parameters', 'gflop', 'ms', 'total_gflop', 'total_s'} of one stage that is complete and resolved.
+
+    It starts from random weights: what a stage begins with does not change its cost. left: folder that its networks are left in,
+    as a run's.
+    """
     parallel.check_batch_size(stage.batch_size)
     stage = stage.copy_and_resolve_references()
     with stage.unlocked():
         stage.student_init = ''
     method, batch = methods.make(stage), noise(stage)
-    state = parallel.place(method.init(jax.random.key(stage.seed)))
+    state = method.init(jax.random.key(stage.seed))
+    for name, net in method.nets.items():
+        if left and net.exported:
+            variables = {'params': state.nets[name].params, **state.nets[name].vars}
+            exports.save(left / 'export' / name, name=net.name, args=net.args, variables=variables, **net.card)
+    state = parallel.place(state)
     counted = cost.macs(method.step, state, method.frozen, batch)
     gflop = 2 * sum(counted.values()) / 1e9
     step, frozen, fed = parallel.pmapped(method.step), parallel.place(method.frozen), parallel.shard(batch)
@@ -59,7 +77,7 @@ def main(_):
     """Runs the command."""
     flag = flags.FLAGS
     config, overrides = settings.read(flag.config, flag.set)
-    rows = [of(stage, flag.repeats) for stage in stages.planned(config, overrides)]
+    rows = every(stages.planned(config, overrides), flag.repeats)
     print(writers.table(rows, COLUMNS))
     print(f'(parameters: the student; GFLOP and ms of a step, {jax.device_count()} x {jax.devices()[0].device_kind})')
     if flag.json:

@@ -54,3 +54,12 @@ def test_a_step_costs_as_much_as_its_compiled_program(tmp_path):
     found = budget.of(stage, repeats=1)
     assert (46 / 48) ** 2 < compiled / (1e9 * found['gflop']) < 0.95
     assert found['total_gflop'] == 4 * found['gflop'] and found['ms'] > 0
+
+
+def test_a_stage_that_reads_an_earlier_ones_networks_has_a_cost():
+    """PISR's second stage has the first one's student as its teacher, and its encoder."""
+    from kdsr import budget, settings, stages
+
+    first, second = budget.every(stages.planned(settings.load('experiments/after_fakd.py:smoke,pisr')), repeats=1)
+    assert (first['stage'], second['stage']) == ('teacher', 'student')
+    assert first['parameters'] == second['parameters'] and min(first['gflop'], second['gflop']) > 0
