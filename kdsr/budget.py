@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from kdsr import commands, cost, methods, parallel, settings, stages, writers
+from kdsr import commands, cost, methods, nets, parallel, settings, stages, writers
 from kdsr.data import pipeline
 from kdsr.models import exports
 from kdsr.types import Batch
@@ -28,7 +28,8 @@ def noise(stage):
     """A batch of the stage's sizes; the time does not depend on the picture."""
     channels, rng = pipeline.CHANNELS[stage.data.colour], np.random.default_rng(0)
     sides = (stage.patch, stage.patch * stage.scale) if stage.data.training else (1, 1)
-    return Batch(*(rng.random((stage.batch_size, side, side, channels), np.float32) for side in sides))
+    lr, hr = (rng.random((stage.batch_size, side, side, channels), np.float32) for side in sides)
+    return Batch(lr, hr, extra={'teacher': hr} if stage.get('teacher') == nets.TAUGHT else {})
 
 
 def every(planned, repeats=5):

@@ -63,3 +63,12 @@ def test_a_stage_that_reads_an_earlier_ones_networks_has_a_cost():
     first, second = budget.every(stages.planned(settings.load('experiments/after_fakd.py:smoke,pisr')), repeats=1)
     assert (first['stage'], second['stage']) == ('teacher', 'student')
     assert first['parameters'] == second['parameters'] and min(first['gflop'], second['gflop']) > 0
+
+
+def test_a_stage_that_learns_from_kept_pictures_has_a_cost():
+    from kdsr import budget, settings, stages
+
+    config = settings.load('experiments/distil.py:taught,tiny')
+    config.patch = config.batch_size = 8
+    (found,) = budget.every(stages.planned(config), repeats=1)
+    assert found['parameters'] == 9492 and found['gflop'] > 0

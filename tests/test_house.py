@@ -76,7 +76,7 @@ ALLOWED = {
     'rescore': {'data', 'evaluate', 'models', 'outcome', 'parallel', 'writers'},
     'train': {'carry', 'checkpoints', 'config', 'data', 'methods', 'outcome', 'parallel', 'peers', 'writers'},
     'settings': {'config', 'methods', 'models', 'optim', 'recipes', 'writers'},
-    'budget': {'commands', 'cost', 'data', 'methods', 'models', 'parallel', 'settings', 'stages', 'writers'},
+    'budget': {'commands', 'cost', 'data', 'methods', 'models', 'nets', 'parallel', 'settings', 'stages', 'writers'},
     'study': {'commands', 'evaluate', 'frechet', 'recipes', 'settings', 'stages', 'writers'},
     'stages': {'config', 'methods', 'models', 'parallel', 'rescore', 'settings', 'train', 'writers'},
     'main': {'commands', 'peers', 'settings', 'stages', 'writers'},
