@@ -116,8 +116,8 @@ METHODS = {
         **{k: _GAN[k] for k in ('adversarial', 'discriminator', 'disc_optimizer')},
     },
     'together': {
-        'one': "a method's whole block, {'name': 'fakd', ...}",
-        'other': 'that of another; networks of both, but for the student, differ in name',
+        'one': "a method's whole block, {'name': 'dukd', ...}; {}: fakd",
+        'other': 'that of another; {}: output; networks of both, but for the student, differ in name',
         'w_one': 'weight of the losses of `one`',
         'w_other': 'weight of the losses of `other`',
     },

@@ -20,12 +20,12 @@ DEFAULTS = {
     'w_one': 1.0,
     'w_other': 1.0,
 }
-PARTS = ('one', 'other')
+PARTS = {'one': 'fakd', 'other': 'output'}  # what an empty block is
 
 
 def config_of(cfg, part):
     """`cfg` of one of the two alone, its block whole."""
-    block = cfg.method[part].to_dict()
+    block = cfg.method[part].to_dict() or {'name': PARTS[part]}
     if not block.get('name'):
         raise ValueError(f"config.method.{part}.name is missing: set e.g. config.method.{part} = {{'name': 'fakd'}}")
     alone = cfg.copy_and_resolve_references()
@@ -55,8 +55,8 @@ def same(a, b):
 def make(cfg):
     """Method of a config with `student`, what the two need, and the block `method`:
 
-    one, other: blocks of two methods, whose networks besides the student differ in name; optimisers of those networks stay in them.
-    w_one, w_other: weights of all their losses.
+    one, other: blocks of two methods ({}: fakd; output), whose networks besides the student differ in name; optimisers of those
+    networks stay in them. w_one, w_other: weights of all their losses.
     """
     configs = {part: config_of(cfg, part) for part in PARTS}
     made = {part: methods.module(alone.method.name).make(alone) for part, alone in configs.items()}
