@@ -4,9 +4,9 @@
 
     L = w_one L_one + w_other L_other
 
-The weights bring losses to one scale: that of `fakd` counts in levels of 0..255, those of most others in 0..1. What both compute
-from the same arrays, such as the student's image of the batch, is computed once by the compiler. Of this project: no paper is
-behind it.
+The weights bring losses to one scale: that of `fakd` counts in levels of 0..255, those of most others in 0..1. Of what both
+compute from the same arrays, such as the student's image of the batch, the compiler joins most. Of this project: no paper is behind
+it.
 """
 
 import jax
