@@ -23,8 +23,6 @@ AXES = {
     'technique': ('gan2g_al', 'gan2g', 'g2g_al', 'gan2gan', 'baseline', 'baseline_pixel'),
     'order': ('one_stage', 'two_stage'),
 }
-
-
 BASELINES = {'baseline': 0.0, 'baseline_pixel': 1e-3}  # weight of the squared distance to the ground truth
 
 
