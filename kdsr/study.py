@@ -232,7 +232,7 @@ def main(_):
     cores = queue.Queue()
     for i in range(flag.jobs):
         cores.put(usable[i % len(usable)])
-    found, failed = costs(plan, usable[0], measure=runs)
+    found, failed = costs(plan, usable[0], measure=runs and (flag.costs or flag.equal != 'steps'))
     if flag.equal != 'steps' and plan.study.against in found:
         plan = plan._replace(steps=gains.equal_steps(found, plan.study.against, flag.equal))
     able = [arm for arm in plan.arms if flag.equal == 'steps' or arm in plan.steps]
@@ -256,6 +256,7 @@ def define_flags():
     flags.DEFINE_integer('jobs', 1, 'runs side by side, each on a core of its own where there are several', lower_bound=1)
     flags.DEFINE_multi_string('set', [], 'FIELD=VALUE of all arms; --config.FIELD=VALUE is the same')
     flags.DEFINE_string('out', None, 'folder of the runs: OUT/<arm>_<seed>', required=True)
+    flags.DEFINE_bool('costs', True, 'measure first what a step of each arm costs, where OUT does not know it; --equal needs it')
     flags.DEFINE_bool('print', False, 'run nothing, print the tables of what is there')
 
 

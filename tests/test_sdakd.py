@@ -13,7 +13,7 @@ from kdsr.losses import features
 from kdsr.models import exports
 from kdsr.types import Batch, Ctx
 
-DONE = {}
+DONE, STEPS = {}, {}
 
 
 @pytest.fixture(scope='module')
@@ -46,7 +46,7 @@ def stepped(cfg, batch, steps=1):
         for _ in range(steps):
             state, values = step(states[-1], method.frozen, batch)
             states, metrics = [*states, state], [*metrics, values]
-        DONE[key] = states, metrics, method
+        DONE[key], STEPS[key] = (states, metrics, method), step
     return DONE[key]
 
 
@@ -70,14 +70,20 @@ def test_the_third_stage_is_the_sum_and_moves_all_but_the_teacher(room, batch):
 
 
 def test_features_are_compared_by_an_mlp_and_scaled_by_the_teachers_deviation(room, batch):
-    """Of four taps, by hand from the networks' own."""
-    cfg = tiny.sdakd(room)
-    (state, _), (m,), _ = stepped(cfg, batch)
+    """Of four taps, by hand from the networks' own: at the start, when an MLP makes zeros of everything, and with drawn ones."""
+    cfg, rng = tiny.sdakd(room), np.random.default_rng(0)
+    (state, _), (m,), method = stepped(cfg, batch)
     student, teacher = nets.student(cfg).module, models.load(cfg.teacher)
     _, ours = student.apply({'params': state.nets['student'].params}, batch.lr)
     _, theirs = teacher.module.apply(teacher.variables, batch.lr)
-    mlp, values = state.nets['adapt'].params, []
-    for i, name in enumerate(('block1', 'block2', 'block3', 'body'), 1):
+    names = ('block1', 'block2', 'block3', 'body')
+    np.testing.assert_allclose(m['features'], np.mean([np.square(theirs[k]).mean() / np.var(theirs[k]) for k in names]), rtol=1e-4)
+
+    mlp = jax.tree.map(lambda x: np.float32(x + 0.3 * rng.standard_normal(x.shape)), state.nets['adapt'].params)
+    state = state._replace(nets=state.nets | {'adapt': state.nets['adapt']._replace(params=mlp)})
+    _, m = STEPS[configs.to_json(cfg)](state, method.frozen, batch)
+    values = []
+    for i, name in enumerate(names, 1):
         first, second = mlp[f'tap{i}_1'], mlp[f'tap{i}']
         x = np.maximum(ours[name] @ first['kernel'][0, 0] + first['bias'], 0) @ second['kernel'][0, 0] + second['bias']
         values.append(np.square((x - theirs[name]) / np.std(theirs[name])).mean())
@@ -140,7 +146,7 @@ def test_a_loss_moves_its_own_network_only(room, batch, moving, monkeypatch):
 def test_arms_have_as_many_steps_and_carry_what_two_stages_train(arm):
     """Of the study's recipe; who trains what is asked of the methods' own fields."""
     found = stages.planned(tiny.experiment('sdakd', f'faces64,{arm}'))
-    assert sum(stage.steps for stage in found) == 2000
+    assert sum(stage.steps for stage in found) == 500
     assert {stage.method.scales for stage in found} == {'8+4'}  # rivals see what the others see
     trains = [{'student'}, {'student'}]
     for before, now in zip([None, *found], found, strict=False):

@@ -44,6 +44,16 @@ def test_means_spreads_and_gains_of_equal_seeds():
     assert one == ([{'arm': 'a', 'seeds': 1}, {'arm': 'b', 'seeds': 1, 'S/x4': '3.000'}], [])
 
 
+def test_before_holds_in_every_seed_and_column_and_beyond_the_spread_or_not_at_all():
+    of = lambda *pairs: {str(seed): dict(zip('xy', pair, strict=True)) for seed, pair in enumerate(pairs)}
+    low, high = of((1, 10), (2, 20), (3, 30)), of((4, 50), (5, 60), (6, 70))  # gaps of 3 and 40, deviations of 1 and 10
+    assert gains.before(low, high, 'xy') and not gains.before(high, low, 'xy')
+    near = of((2.9, 50), (3.9, 60), (4.9, 70))  # x: 1.9 deviations away
+    assert gains.before(low, near, 'y') and not gains.before(low, near, 'xy')
+    once = of((0.9, 50), (50, 60), (60, 70))  # x: far in the mean, but not in seed 0
+    assert not gains.before(low, once, 'x') and not gains.before({k: low[k] for k in '01'}, high, 'x')
+
+
 @pytest.mark.parametrize(('kind', 'field'), [('seconds', 'total_s'), ('flops', 'total_gflop')])
 def test_equal_budgets_cost_what_the_reference_costs(kind, field):
     costs = {

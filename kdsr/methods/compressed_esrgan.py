@@ -52,7 +52,7 @@ def make(cfg):
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES)
     student, (draw, teacher) = nets.student(cfg), nets.teacher_image(cfg)
     disc = critics.critic(cfg, m.disc_init) if adversarial else None
-    perceive, features = critics.content(m.content) if adversarial else (None, {})
+    perceive, features = critics.content(m.content, cfg.dtype) if adversarial else (None, {})
     clipped = (lambda image: jnp.clip(image, 0, 1)) if m.clip else lambda image: image
 
     def losses(params, ctx):

@@ -58,7 +58,8 @@ def make(cfg):
         raise ValueError("config.method.count=0: method.negatives='bicubic' needs at least one image")
     student, teacher = nets.student(cfg), nets.teacher(cfg)
     try:
-        vgg, variables = perceptual.load(m.features.network, taps=tuple(weights)) if m.w_contrast else (None, {})
+        of = lambda: perceptual.load(m.features.network, taps=tuple(weights), dtype=cfg.dtype)
+        vgg, variables = of() if m.w_contrast else (None, {})
     except (FileNotFoundError, ValueError) as e:
         raise type(e)(f'config.method.features: {e}') from e
     slow = bool(m.w_contrast) and m.negatives == 'history'

@@ -100,12 +100,12 @@ def make(cfg):
     m = cfg.method
     together = fields.chosen('config.method.form', m.form, FORMS) == 'collaborative'
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES, own=True)
-    student, (compare, viewer) = nets.student(cfg), critics.look(m.look)
+    student, (compare, viewer) = nets.student(cfg), critics.look(m.look, cfg.dtype)
     frozen, trained = {'look': viewer}, {'student': student}
     if together:
         teacher = trained['teacher'] = nets.beside(cfg, 'wide')
         disc = trained['disc'] = critics.critic(cfg)
-        supervise, frozen['features'] = critics.truth(m)
+        supervise, frozen['features'] = critics.truth(m, cfg.dtype)
         theirs = (teacher.name, teacher.module)
     else:
         network = nets.teacher(cfg)

@@ -41,7 +41,7 @@ def make(cfg):
     """
     m = cfg.method
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES, own=True)
-    supervise, features = critics.truth(m)
+    supervise, features = critics.truth(m, cfg.dtype)
     student = nets.student(cfg)
     disc = critics.critic(cfg, m.disc_init) if m.w_adv else None
     see, sight = sights.of(cfg, student.module)

@@ -67,8 +67,8 @@ def make(cfg):
     """
     m = cfg.method
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES, own=True)
-    supervise, features = critics.truth(m)
-    compare, viewer = critics.look(m.look)
+    supervise, features = critics.truth(m, cfg.dtype)
+    compare, viewer = critics.look(m.look, cfg.dtype)
     student, teachers = nets.student(cfg), {name: nets.beside(cfg, name) for name in beside(m)}
     disc, trained = critics.critic(cfg), {'student': student, **teachers}
     if m.w_channels:

@@ -59,7 +59,7 @@ def make(cfg):
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES, own=True)
     distance = fields.chosen('config.method.pixel', m.pixel, pixel.KINDS, own=True)
     student, (draw, teacher) = nets.student(cfg), nets.teacher_images(cfg, m.teachers, m.joined)
-    imitate, features = critics.truth(m)
+    imitate, features = critics.truth(m, cfg.dtype)
     disc = critics.critic(cfg) if m.w_adv else None
 
     def losses(params, ctx):

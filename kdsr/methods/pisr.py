@@ -76,7 +76,7 @@ def informed(cfg):
             f"config.teacher must be a network such as the student: of '{pairs.names[0][0]}' one has {narrow} channels, one {wide}"
         )
     teller = nets.trained('privileged_estimator', {'width': pairs.widths[0][0]}, cfg, 'config.method.tap', exported=False)
-    encoder, code_variables = encoded(m)
+    encoder, code_variables = encoded(cfg)
 
     def losses(params, ctx):
         (sr, taps), moved = models.train_apply(student.module, params['student'], ctx.vars['student'], ctx.batch.lr, axis=ctx.axis)
@@ -92,14 +92,16 @@ def informed(cfg):
     return steps.method(cfg, losses, {'student': student, 'adapt': teller}, frozen)
 
 
-def encoded(m):
-    """(the encoder's module, its variables) of the export `m.encoder`; ValueError, FileNotFoundError where it is none."""
+def encoded(cfg):
+    """(the encoder's module, its variables) of the export `encoder`; ValueError, FileNotFoundError where it is none."""
+    m = cfg.method
     try:
         if not m.encoder:
             raise ValueError("it is empty: set the encoder of the first stage, 'stage:teacher/encoder' or RUN/export/encoder")
         card, variables = exports.read(m.encoder)
         if card['model'] != 'privileged_encoder':
             raise ValueError(f'{m.encoder} is a {card["model"]}, no encoder')
-        return models.build(card['model'], **card['args']), variables
+        args = {k: v for k, v in card['args'].items() if k != 'dtype'}
+        return models.build_in(cfg.dtype, card['model'], **args), variables
     except (FileNotFoundError, ValueError) as e:
         raise type(e)(f'config.method.encoder: {e}') from e

@@ -94,7 +94,7 @@ def make(cfg):
     m = cfg.method
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES, own=True)
     fields.chosen('config.method.sigma', m.sigma, SIGMAS)
-    supervise, features = critics.truth(m)
+    supervise, features = critics.truth(m, cfg.dtype)
     student, (disc, still, still_variables) = nets.student(cfg), judge(cfg)
     teacher = nets.teacher(cfg) if m.w_features else None
     frozen = {'features': features, 'disc': still_variables}

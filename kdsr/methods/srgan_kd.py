@@ -63,7 +63,7 @@ def make(cfg):
     play = fields.chosen('config.method.adversarial', m.adversarial, critics.GAMES)
     student, disc = nets.student(cfg), critics.critic(cfg)
     draw, teacher = nets.teacher_image(cfg) if m.technique != 'none' else (None, {})
-    perceive, features = critics.content(m.content)
+    perceive, features = critics.content(m.content, cfg.dtype)
     weights = {'disc': m.w_adv, 'disc_teacher': m.w_adv_teacher}
 
     def losses(params, ctx):
