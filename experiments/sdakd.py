@@ -199,7 +199,7 @@ def paper(arm='sdakd', fraction='quarter'):
 def photos_l1(fraction='quarter'):
     """The students of `photos`, by L1 alone first: 1500 steps on degraded train_images."""
     config, part = realesrgan['paper'](), PARTS[fraction]
-    config.name = f'photos_l1_{fraction}'
+    config.name = f'sdakd_photos_l1_{fraction}'
     config.student = recipes.model('rrdb', features=64 // part, growth=32 // part, blocks=23)
     config.student_init = ''
     config.method = {'name': 'supervised', 'loss': 'l1', 'sharpen': True}
@@ -229,7 +229,7 @@ def photos(arm='sdakd', fraction='quarter'):
         teacher_disc='',
         rivals={'wide': {'features': 64, 'growth': 32}, 'deep': {'blocks': 46}},
     )
-    config.student_init = f'runs/photos_l1_{fraction}'
+    config.student_init = f'runs/sdakd_photos_l1_{fraction}'
     config.teacher = 'teachers/x4plus'
     config.method = alone(rows)
     config.batch_size = 4
@@ -254,13 +254,14 @@ def teacher():
 
 
 def faces64(arm='sdakd', fraction='quarter'):
-    """GCFSR of 64 px, 32, 16 or 8 of the teacher's 64 channels, 500 steps; the teacher is `experiments/gcfsr.py:faces64`'s run."""
+    """GCFSR of 64 px, 32, 16 or 8 of the teacher's 64 channels, 480 steps; the teacher is `experiments/gcfsr.py:faces64`'s run."""
     config = gcfsr['faces64']()
     config.name = recipes.UNNAMED
     narrow = config.student.args.narrow
     rows = base(
         {'weight': 0.0},
         pixel_range=2.0,
+        w_features=0.1,
         w_adv=config.method.w_adv,
         r1=config.method.r1.to_dict(),
         scales=config.method.scales,
@@ -273,11 +274,11 @@ def faces64(arm='sdakd', fraction='quarter'):
     config.student.args.narrow = narrow / PARTS[fraction]
     config.teacher = 'runs/gcfsr_faces64'
     config.method = alone(rows)
-    config.batch_size = 8
+    config.student_init = ''
     config.ema_decay = 0.98
-    config.eval_every = config.save_every = 500
+    config.eval_every = config.save_every = 480
     config.log_every = 25
-    config.stages = stages(arm, rows, 500)
+    config.stages = stages(arm, rows, 480, [('supervised', gcfsr['QUICK'])])
     return config
 
 

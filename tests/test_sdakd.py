@@ -146,7 +146,7 @@ def test_a_loss_moves_its_own_network_only(room, batch, moving, monkeypatch):
 def test_arms_have_as_many_steps_and_carry_what_two_stages_train(arm):
     """Of the study's recipe; who trains what is asked of the methods' own fields."""
     found = stages.planned(tiny.experiment('sdakd', f'faces64,{arm}'))
-    assert sum(stage.steps for stage in found) == 500
+    assert sum(stage.steps for stage in found) == 480
     assert {stage.method.scales for stage in found} == {'8+4'}  # rivals see what the others see
     trains = [{'student'}, {'student'}]
     for before, now in zip([None, *found], found, strict=False):
